@@ -1,0 +1,12 @@
+import neostandard, { resolveIgnoresFromGitignore } from 'neostandard'
+
+export default [
+  ...neostandard({ ts: true, ignores: resolveIgnoresFromGitignore() }),
+  {
+    rules: {
+      // Fastify's style puts a space before a function's parentheses; the rest is neostandard's own.
+      '@stylistic/space-before-function-paren': ['error', 'always'],
+      'no-void': 'off',
+    },
+  },
+]
