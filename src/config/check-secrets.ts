@@ -1,0 +1,101 @@
+import type { Config, CredentialConfig, JsonTemplate, SecretRef, UpstreamConfig } from './config.js'
+import { isSecretRef } from './mask.js'
+import { type ConfigProblem, formatPath, type Path } from './problem.js'
+import { SecretRefError } from './secret-ref.js'
+import type { Secret } from '../secret.js'
+
+const AT_ONCE = 8
+const SESSION_KEY = /^vk_[A-Za-z0-9_-]{43}$/
+
+interface Place {
+  readonly path: Path
+  readonly ref: SecretRef
+  readonly isSessionKey?: true
+}
+
+/**
+ * Reads every secret of a config once, at most eight at a time, and says which cannot be used and why; for `mcp-valet
+ * check`. What is read is looked at and let go.
+ * @returns problems in the order of the config, without a line, as a Config knows none; empty when all is well
+ */
+export async function checkSecrets (config: Config): Promise<ConfigProblem[]> {
+  const places = secretPlaces(config)
+  const results: Array<Secret | string> = []
+  const queue = places.entries()
+  const worker = async () => {
+    for (const [index, { ref, isSessionKey }] of queue) results[index] = await readOne(ref, isSessionKey === true)
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, worker))
+
+  const sessions = new Map<string, Path>()
+  return places.flatMap(({ path, isSessionKey }, index) => {
+    const result = results[index] as Secret | string
+    if (typeof result === 'string') return [problem(path, result)]
+    const twin = isSessionKey === true ? sessions.get(result.reveal()) : undefined
+    if (twin !== undefined) return [problem(path, `is the same key as ${formatPath(twin)}`)]
+    if (isSessionKey === true) sessions.set(result.reveal(), path)
+    return []
+  })
+}
+
+async function readOne (ref: SecretRef, isSessionKey: boolean): Promise<Secret | string> {
+  try {
+    const secret = await ref.read()
+    if (!isSessionKey || SESSION_KEY.test(secret.reveal())) return secret
+    return `${ref.source} holds no session key (vk_ and 43 characters); generate one with: mcp-valet keygen`
+  } catch (error) {
+    if (error instanceof SecretRefError) return error.message
+    throw error
+  }
+}
+
+function problem (path: Path, message: string): ConfigProblem {
+  return { path: formatPath(path), line: 0, column: 0, message }
+}
+
+function secretPlaces (config: Config): Place[] {
+  return [
+    ...config.state.driver === 'lmdb' ? one(['state', 'key'], config.state.key) : [],
+    ...[...config.upstreams.values()].flatMap(({ name, tls }) => tlsPlaces(['upstreams', name, 'tls'], tls)),
+    ...[...config.principals.values()].flatMap(({ id, credentials }) =>
+      [...credentials].flatMap(([upstream, credential]) => credentialPlaces(['principals', id, 'credentials', upstream], credential))),
+    ...config.sessions.map(({ key }, index): Place => ({ path: ['sessions', index, 'key'], ref: key, isSessionKey: true })),
+  ]
+}
+
+function tlsPlaces (path: Path, tls: UpstreamConfig['tls']): Place[] {
+  return [...one([...path, 'ca'], tls.ca), ...one([...path, 'cert'], tls.cert), ...one([...path, 'key'], tls.key)]
+}
+
+function credentialPlaces (path: Path, credential: CredentialConfig): Place[] {
+  switch (credential.type) {
+    case 'api_token':
+      return one([...path, 'token'], credential.token)
+    case 'client_credentials':
+      return one([...path, 'client_secret'], credential.clientSecret)
+    case 'refresh_token':
+      return [
+        ...one([...path, 'client_secret'], credential.clientSecret),
+        ...one([...path, 'refresh_token'], credential.refreshToken),
+        ...one([...path, 'access_token'], credential.accessToken),
+      ]
+    case 'json_refresh':
+      return [
+        ...[...credential.headers].flatMap(([name, value]) => typeof value === 'string' ? [] : one([...path, 'headers', name], value)),
+        ...credential.body === undefined ? [] : templatePlaces([...path, 'body'], credential.body),
+        ...one([...path, 'refresh_token'], credential.refreshToken),
+        ...one([...path, 'access_token'], credential.accessToken),
+      ]
+  }
+}
+
+function templatePlaces (path: Path, template: JsonTemplate): Place[] {
+  if (typeof template !== 'object' || template === null) return []
+  if (isSecretRef(template)) return [{ path, ref: template }]
+  const members: Array<[string | number, JsonTemplate]> = Array.isArray(template) ? [...template.entries()] : Object.entries(template)
+  return members.flatMap(([key, member]) => templatePlaces([...path, key], member))
+}
+
+function one (path: Path, ref: SecretRef | undefined): Place[] {
+  return ref === undefined ? [] : [{ path, ref }]
+}

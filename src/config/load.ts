@@ -1,0 +1,103 @@
+import { open } from 'node:fs/promises'
+import type { Config } from './config.js'
+import { MAX_CONFIG_BYTES, parseConfig } from './parse.js'
+import { locator } from './position.js'
+import { ConfigError, type ConfigProblem, type Finding, formatPath, type Path } from './problem.js'
+import { resolveConfig } from './resolve.js'
+import type { RawConfig } from './schema.js'
+import { semanticFindings } from './semantics.js'
+import { unavailableParts } from './unavailable.js'
+import { structureFindings } from './validate.js'
+import { warningsOf } from './warnings.js'
+
+export { ConfigError, type ConfigProblem } from './problem.js'
+
+const MAX_PROBLEMS = 200
+
+export interface LoadOptions {
+  /** Where `{ env: NAME }` looks, each time a secret is read. */
+  readonly env: NodeJS.ProcessEnv
+  /** For messages only. */
+  readonly file?: string | undefined
+  /** Called for each thing that works and is likely not meant, once the config has proved to be good. */
+  readonly warn?: ((warning: ConfigProblem) => void) | undefined
+}
+
+/**
+ * Reads, checks and completes a config file (YAML or JSON, UTF-8, at most 1 MiB). No secret is read yet.
+ * @throws {ConfigError} with every problem at once, and also where the file cannot be read
+ */
+export async function loadConfigFile (
+  path: string, env: NodeJS.ProcessEnv, options: Pick<LoadOptions, 'warn'> = {}
+): Promise<Config> {
+  return loadConfigText(await readText(path), { ...options, env, file: path })
+}
+
+/** As `loadConfigFile`, for a text that is there already. */
+export function loadConfigText (text: string, options: LoadOptions): Config {
+  const located = parseConfig(text, options.file)
+  const locate = locator(located)
+  const asProblem = ({ path, message, hidden }: Finding): ConfigProblem =>
+    ({ path: formatPath(hidden === true ? path.slice(0, -1) : path), ...locate(path), message })
+  const findings = allFindings(located.value)
+  if (findings.length > 0) throw new ConfigError(options.file, inOrder(limited(findings).map(asProblem)))
+  const config = resolveConfig(located.value as RawConfig, options.env)
+  for (const warning of inOrder(warningsOf(located.value, config).map(asProblem))) options.warn?.(warning)
+  return config
+}
+
+/** The first finding of each path; what is not available needs no further word about its content. */
+function allFindings (raw: unknown): Finding[] {
+  const unavailable = unavailableParts(raw)
+  const closed = new Set(unavailable.map(({ within }) => JSON.stringify(within)))
+  const isClosed = (path: Path) => path.some((_segment, index) => closed.has(JSON.stringify(path.slice(0, index + 1))))
+  const byPath = new Map(unavailable.map((finding): [string, Finding] => [JSON.stringify(finding.path), finding]))
+  for (const finding of [...structureFindings(raw), ...semanticFindings(raw)]) {
+    const key = JSON.stringify(finding.path)
+    if (!isClosed(finding.path) && !byPath.has(key)) byPath.set(key, finding)
+  }
+  return [...byPath.values()]
+}
+
+function limited (findings: Finding[]): Finding[] {
+  const more = findings.length - MAX_PROBLEMS
+  return more <= 0 ? findings : [...findings.slice(0, MAX_PROBLEMS), { path: [], message: `and ${more} more problems` }]
+}
+
+function inOrder (problems: ConfigProblem[]): ConfigProblem[] {
+  return problems.sort((a, b) => a.line - b.line || a.column - b.column)
+}
+
+async function readText (path: string): Promise<string> {
+  const refuse = (message: string) => new ConfigError(path, [{ path: '', line: 0, column: 0, message }])
+  let bytes: Buffer
+  try {
+    bytes = await readAtMost(path, MAX_CONFIG_BYTES + 1)
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    throw refuse(code === 'ENOENT' ? 'there is no such file' : `the file cannot be read (${code ?? 'unknown error'})`)
+  }
+  if (bytes.length > MAX_CONFIG_BYTES) throw refuse('the config is larger than 1 MiB')
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw refuse('the file is not UTF-8 text')
+  }
+}
+
+/** Piece by piece, as the size of a pipe (`-c <(…)`) is not known beforehand. */
+async function readAtMost (path: string, limit: number): Promise<Buffer> {
+  const file = await open(path, 'r')
+  try {
+    const buffer = Buffer.alloc(limit)
+    let length = 0
+    while (length < limit) {
+      const { bytesRead } = await file.read(buffer, length, limit - length, null)
+      if (bytesRead === 0) break
+      length += bytesRead
+    }
+    return buffer.subarray(0, length)
+  } finally {
+    await file.close()
+  }
+}

@@ -1,0 +1,41 @@
+import { readListen } from './listen.js'
+import { readAgentName, readCallerHeader, readInjectedHeader, readPrincipalName, readRequestHeader, readUpstreamName } from './names.js'
+import { parseBodyLimit, parseDuration, parsePositiveDuration } from './units.js'
+import { readHttpUrl, readIssuer, readResource, readUpstreamUrl } from './url.js'
+import {
+  readEnvName, readFilePath, readHeaderText, readHost, readMountPath, readOrigin, readPointer, readScope,
+  readTimestamp, readTokenTemplate,
+} from './values.js'
+
+/**
+ * What the schema's keyword `reads` names: how a text becomes a value. Each throws a ValueError, so that the check of
+ * a value and the reading of it are the same code and cannot drift apart.
+ */
+export const READERS = {
+  agent: readAgentName,
+  bodyLimit: parseBodyLimit,
+  callerHeader: readCallerHeader,
+  duration: parsePositiveDuration,
+  durationOrZero: parseDuration,
+  envName: readEnvName,
+  file: readFilePath,
+  headerText: readHeaderText,
+  host: readHost,
+  httpUrl: readHttpUrl,
+  injectedHeader: readInjectedHeader,
+  issuer: readIssuer,
+  listen: readListen,
+  mountPath: readMountPath,
+  origin: readOrigin,
+  pointer: readPointer,
+  principal: readPrincipalName,
+  requestHeader: readRequestHeader,
+  resource: readResource,
+  scope: readScope,
+  timestamp: readTimestamp,
+  tokenTemplate: readTokenTemplate,
+  upstream: readUpstreamName,
+  upstreamUrl: readUpstreamUrl,
+} as const satisfies Record<string, (text: string) => unknown>
+
+export type ReaderName = keyof typeof READERS

@@ -1,0 +1,58 @@
+import { Type } from 'typebox'
+import type { AnonymousReason } from './config.js'
+import type { RawCredential } from './schema-credential.js'
+import { duration, durationOrZero, publicPem, record, secret, text } from './schema-parts.js'
+import { SIZE_EXPECTED } from './units.js'
+
+/** Tool policies are checked but not built yet: `unavailable.ts` refuses all but these defaults. */
+export const ToolPolicy = Type.Object({
+  allow: Type.Optional(Type.Array(Type.String(), { default: ['*'], description: 'Globs of tool names.' })),
+  deny: Type.Optional(Type.Array(Type.String(), { default: [], description: 'Globs of tool names; deny wins.' })),
+}, { additionalProperties: false, description: 'Which tools may be seen and called. Not available in this version: only the default is accepted.' })
+
+const timeouts = Type.Object({
+  connect: Type.Optional(duration('For the TCP and TLS handshakes.', '5s')),
+  headers: Type.Optional(duration('Until the answer\'s headers are there.', '120s')),
+  idle: Type.Optional(durationOrZero('Between two pieces of an answer\'s body. 0: an SSE stream may be silent for ever.', 0)),
+}, { additionalProperties: false, description: 'Time-outs of one attempt.' })
+
+const tls = Type.Object({
+  ca: Type.Optional(publicPem('CA certificates to trust instead of the system\'s, as PEM. A relative path starts from the working directory.')),
+  cert: Type.Optional(publicPem('Client certificate as PEM, with its chain.')),
+  key: Type.Optional(secret('The client certificate\'s private key as PEM.')),
+  server_name: Type.Optional(text('host', 'Name to expect in the server\'s certificate, and to send as SNI. Default: the host of the url.')),
+}, { additionalProperties: false, description: 'TLS towards the upstream. Certificates are always verified.' })
+
+export const Upstream = Type.Object({
+  url: text('upstreamUrl', 'The MCP server\'s endpoint: http or https, without user name, query and fragment.', { examples: ['http://mcp-server:8001/mcp'] }),
+  path: Type.Optional(text('mountPath', 'Where agents reach it. Default: /<name>/mcp.', { examples: ['/tools/mcp'] })),
+  headers: Type.Optional(record<string>('injectedHeader', { type: 'string', reads: 'tokenTemplate' }, {
+    description: 'The headers that carry the token: name → text with {token} in it, once.',
+    default: { Authorization: 'Bearer {token}', 'X-API-KEY': '{token}' },
+  })),
+  anonymous: Type.Optional(Type.Array(
+    Type.Unsafe<AnonymousReason>({ enum: ['no_principal', 'refresh_failed'] }),
+    { uniqueItems: true, default: [], description: 'When a call may go out without a credential.' }
+  )),
+  refresh_on: Type.Optional(Type.Array(
+    Type.Unsafe<number>({ enum: [401, 403] }),
+    { uniqueItems: true, default: [401, 403], description: 'The upstream\'s statuses after which the token is refreshed and the call replayed.' }
+  )),
+  replays: Type.Optional(Type.Integer({
+    minimum: 0, maximum: 10, default: 2, description: 'How often a call is sent again after a refusal.', errorMessage: 'expected a whole number from 0 to 10',
+  })),
+  backoff: Type.Optional(Type.Object({
+    base: Type.Optional(duration('Pause before the first replay; doubled for each further one.', '100ms', 'durationOrZero')),
+    max: Type.Optional(duration('The longest pause.', '2s', 'durationOrZero')),
+  }, { additionalProperties: false, description: 'Pauses between replays.' })),
+  deadline: Type.Optional(duration('For refresh and replays together, before the response starts.', '30s')),
+  timeouts: Type.Optional(timeouts),
+  body_limit: Type.Optional(text('bodyLimit', 'Above it a call is refused with 413.', {
+    default: '4MiB', pattern: '^[0-9]+(B|KiB|MiB|GiB)$', errorMessage: SIZE_EXPECTED,
+  })),
+  tls: Type.Optional(tls),
+  tools: Type.Optional(ToolPolicy),
+  credential: Type.Optional(Type.Unsafe<RawCredential>({
+    $ref: '#/definitions/credential', description: 'Defaults for every principal\'s credential here. They do not apply where a principal\'s type is another one.',
+  })),
+}, { additionalProperties: false, title: 'Upstream', description: 'An MCP server behind the proxy.' })

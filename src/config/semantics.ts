@@ -1,0 +1,94 @@
+import { credentialFindings, mergeCredential } from './credential.js'
+import { jsonRefreshFindings, repeatedHeaders, unfilledPlaceholders } from './json-refresh.js'
+import { collides, readListen } from './listen.js'
+import { mountFindings } from './mounts.js'
+import type { Finding, Path } from './problem.js'
+import { at, isMap, listAt, mapAt, type RawMap, readable, textAt } from './raw.js'
+import { nearest } from './sentences.js'
+import { parseDuration } from './units.js'
+
+export const DEFAULT_LISTEN = '127.0.0.1:8401'
+export const DEFAULT_ADMIN_LISTEN = '127.0.0.1:8402'
+
+/**
+ * Everything that takes more than one value to see. Runs on a config of any shape, beside the schema's findings.
+ */
+export function semanticFindings (raw: unknown): Finding[] {
+  const upstreams = mapAt(raw, 'upstreams')
+  return [
+    ...listenFindings(raw),
+    ...stateFindings(mapAt(raw, 'state')),
+    ...mountFindings(upstreams),
+    ...Object.keys(upstreams).flatMap((name) => upstreamFindings(mapAt(upstreams, name), ['upstreams', name])),
+    ...Object.keys(mapAt(raw, 'principals')).flatMap((name) => principalFindings(raw, name)),
+    ...sessionFindings(raw),
+  ]
+}
+
+function listenFindings (raw: unknown): Finding[] {
+  const proxy = readable(textAt(raw, 'listen') ?? DEFAULT_LISTEN, readListen)
+  const admin = readable(textAt(mapAt(raw, 'admin'), 'listen') ?? DEFAULT_ADMIN_LISTEN, readListen)
+  if (proxy === undefined || admin === undefined || !collides(proxy, admin)) return []
+  return [{ path: ['admin', 'listen'], message: 'must be another address than listen' }]
+}
+
+function stateFindings (state: RawMap): Finding[] {
+  if (at(state, 'driver') !== 'memory') return []
+  return ['path', 'key'].filter((key) => at(state, key) !== undefined)
+    .map((key) => ({ path: ['state', key], message: 'has no meaning with driver: memory' }))
+}
+
+function upstreamFindings (upstream: RawMap, path: Path): Finding[] {
+  const tls = mapAt(upstream, 'tls')
+  const base = readable(textAt(mapAt(upstream, 'backoff'), 'base') ?? '100ms', parseDuration)
+  const max = readable(textAt(mapAt(upstream, 'backoff'), 'max') ?? '2s', parseDuration)
+  const isPlain = /^http:/i.test(textAt(upstream, 'url') ?? '')
+  const findings: Finding[] = [
+    ...repeatedHeaders(mapAt(upstream, 'headers'), [...path, 'headers']),
+    ...jsonRefreshFindings(at(upstream, 'credential'), [...path, 'credential']),
+  ]
+  if (Object.keys(mapAt(upstream, 'headers')).length === 0 && isMap(at(upstream, 'headers'))) findings.push({ path: [...path, 'headers'], message: 'names no header: leave it out for the default' })
+  if (base !== undefined && max !== undefined && base > max) findings.push({ path: [...path, 'backoff', 'base'], message: 'must not be longer than backoff.max' })
+  if (isPlain && Object.keys(tls).length > 0) findings.push({ path: [...path, 'tls'], message: 'has no meaning for an http: url' })
+  if (at(tls, 'cert') !== undefined && at(tls, 'key') === undefined) findings.push({ path: [...path, 'tls', 'key'], message: 'is required beside tls.cert' })
+  if (at(tls, 'key') !== undefined && at(tls, 'cert') === undefined) findings.push({ path: [...path, 'tls', 'cert'], message: 'is required beside tls.key' })
+  return findings
+}
+
+function principalFindings (raw: unknown, name: string): Finding[] {
+  const upstreams = mapAt(raw, 'upstreams')
+  const credentials = mapAt(mapAt(mapAt(raw, 'principals'), name), 'credentials')
+  return Object.entries(credentials).flatMap(([upstream, own]) => {
+    const path = ['principals', name, 'credentials', upstream]
+    if (!Object.hasOwn(upstreams, upstream)) return [{ path, message: `there is no such upstream${suggestion(upstream, upstreams)}` }]
+    if (!isMap(own)) return []
+    const defaults = at(mapAt(upstreams, upstream), 'credential')
+    return [
+      ...credentialFindings(defaults, own, path),
+      ...jsonRefreshFindings(own, path),
+      ...unfilledPlaceholders(mergeCredential(defaults, own), path),
+    ]
+  })
+}
+
+function sessionFindings (raw: unknown): Finding[] {
+  const principals = mapAt(raw, 'principals')
+  const keys = new Set<string>()
+  return listAt(raw, 'sessions').flatMap((session, index) => {
+    const findings: Finding[] = []
+    const principal = textAt(session, 'principal')
+    if (principal !== undefined && !Object.hasOwn(principals, principal)) {
+      findings.push({ path: ['sessions', index, 'principal'], message: `there is no such principal${suggestion(principal, principals)}` })
+    }
+    const key = isMap(at(session, 'key')) ? JSON.stringify(at(session, 'key')) : undefined
+    if (key !== undefined && keys.has(key)) findings.push({ path: ['sessions', index, 'key'], message: 'another session has the same key' })
+    if (key !== undefined) keys.add(key)
+    return findings
+  })
+}
+
+/** Names what is near, from the config's own names, and not what was written, which could be anything. */
+function suggestion (name: string, known: RawMap): string {
+  const near = nearest(name, Object.keys(known))
+  return near === undefined ? '' : `; did you mean "${near}"?`
+}

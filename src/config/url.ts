@@ -1,0 +1,47 @@
+import { ValueError } from './problem.js'
+
+/**
+ * Reads an absolute http(s) URL.
+ * @throws {ValueError} for another scheme, for a user name or password, and for a fragment
+ */
+export function readHttpUrl (text: string): URL {
+  const url = /^https?:\/\/[^\s\\]+$/i.test(text) && URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined) throw new ValueError('expected an absolute URL that starts with http:// or https://')
+  if (url.username !== '' || url.password !== '') {
+    throw new ValueError('must not hold a user name or password: give the principal a credential instead')
+  }
+  if (text.includes('#')) throw new ValueError('must not have a fragment (#…)')
+  return url
+}
+
+/** An upstream's address: as `readHttpUrl`, and without a query, which could hold a secret and would be lost on calls below it. */
+export function readUpstreamUrl (text: string): URL {
+  const url = readHttpUrl(text)
+  if (text.includes('?')) throw new ValueError('must not have a query (?…)')
+  return url
+}
+
+/** An issuer identifier, RFC 8414 §2: no query, no fragment. */
+export function readIssuer (text: string): URL {
+  return readUpstreamUrl(text)
+}
+
+/** A resource indicator, RFC 8707 §2: an absolute URI without a fragment; kept as it is written. */
+export function readResource (text: string): string {
+  if (!/^[a-z][a-z0-9+.-]*:[^\s#\\]+$/i.test(text) || !URL.canParse(text)) {
+    throw new ValueError('expected an absolute URI without a fragment, such as the MCP server\'s URL')
+  }
+  const url = new URL(text)
+  if (url.username !== '' || url.password !== '') throw new ValueError('must not hold a user name or password')
+  return text
+}
+
+/** The upstream's URL as a resource indicator: without the slash that URL parsing adds to an empty path. */
+export function resourceOf (url: URL, written: string): string {
+  return url.pathname === '/' && !written.endsWith('/') ? url.href.slice(0, -1) : url.href
+}
+
+/** `localhost`, a name below it, 127.0.0.0/8 or ::1, in a URL's or a listen address's spelling. */
+export function isLoopback (host: string): boolean {
+  return /^(localhost|.+\.localhost|127\.[0-9]+\.[0-9]+\.[0-9]+|\[?::1\]?)$/i.test(host)
+}

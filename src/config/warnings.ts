@@ -1,0 +1,43 @@
+import type { Config } from './config.js'
+import { isLocal } from './listen.js'
+import type { Finding, Path } from './problem.js'
+import { mapAt, readable, textAt } from './raw.js'
+import { isLoopback } from './url.js'
+
+/** What works, and is likely not what the operator wants. `raw` tells where a thing is written. */
+export function warningsOf (raw: unknown, config: Config): Finding[] {
+  const findings: Finding[] = []
+  if (!isLocal(config.listen) && config.callers.hosts.length === 0) {
+    findings.push({ path: ['listen'], message: 'other machines can connect, and their calls are refused until the names they use are listed under callers.hosts' })
+  }
+  if (!isLocal(config.admin.listen)) {
+    findings.push({ path: ['admin', 'listen'], message: 'other machines can read health and metrics, which ask for no credential' })
+  }
+  return [...findings, ...plainAddresses(raw).map((path) => ({ path, message: 'plain http: tokens cross the network unencrypted' }))]
+}
+
+/** Where an address is written that tokens go to without TLS, unless they stay on this machine. */
+function plainAddresses (raw: unknown): Path[] {
+  const upstreams = mapAt(raw, 'upstreams')
+  const principals = mapAt(raw, 'principals')
+  const credentials = [
+    ...Object.keys(upstreams).map((name): Path => ['upstreams', name, 'credential']),
+    ...Object.keys(principals).flatMap((name) =>
+      Object.keys(mapAt(mapAt(principals, name), 'credentials')).map((upstream): Path => ['principals', name, 'credentials', upstream])),
+  ]
+  const places = [
+    ...Object.keys(upstreams).map((name): Path => ['upstreams', name, 'url']),
+    ...credentials.flatMap((path) => ['token_endpoint', 'issuer', 'url'].map((key): Path => [...path, key])),
+  ]
+  return places.filter((path) => isPlain(textOf(raw, path)))
+}
+
+function textOf (raw: unknown, path: Path): string | undefined {
+  const parent = path.slice(0, -1).reduce<unknown>((value, key) => mapAt(value, String(key)), raw)
+  return textAt(parent, String(path.at(-1)))
+}
+
+function isPlain (text: string | undefined): boolean {
+  const url = readable(text, (written) => new URL(written))
+  return url?.protocol === 'http:' && !isLoopback(url.hostname)
+}

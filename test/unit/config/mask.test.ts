@@ -1,0 +1,139 @@
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { stringify } from 'yaml'
+import { checkSecrets } from '../../../src/config/check-secrets.js'
+import { loadConfigText } from '../../../src/config/load.js'
+import { effectiveConfig, renderProblems } from '../../../src/config/mask.js'
+import { load, yaml } from './helpers.js'
+
+const FULL = `
+listen: "[::1]:8401"
+admin: { listen: "unix:/run/a.sock" }
+callers: { header: X-Key, hosts: [valet], origins: ["https://a.example"], relay_authorization: true }
+state: { driver: lmdb, path: /data, key: { file: /run/my key } }
+upstreams:
+  tools:
+    url: https://h/mcp
+    path: /t
+    headers: { X-T: "{token}" }
+    anonymous: [no_principal, refresh_failed]
+    refresh_on: [401]
+    replays: 1
+    backoff: { base: 50ms, max: 1s }
+    deadline: 90s
+    timeouts: { connect: 1s, headers: 1m, idle: 1h }
+    body_limit: 1KiB
+    tls: { ca: ca.pem, cert: { file: c.pem }, key: { env: KEY }, server_name: n.example }
+principals:
+  a: { credentials: { tools: { type: api_token, token: { command: [pass, show, hidden-argument] } } } }
+  b:
+    credentials:
+      tools: { type: refresh_token, token_endpoint: "https://id/t?key=hidden-query", client_id: c, client_secret: { env: S }, scope: x, refresh_token: { env: R }, access_token: { env: A } }
+  c: { credentials: { tools: { type: client_credentials, issuer: "https://id/realm", client_id: c, client_secret: { env: S }, client_auth: client_secret_post } } }
+  d:
+    credentials:
+      tools: { type: json_refresh, url: "https://h/r", method: PUT, headers: { x-a: b, x-key: { env: H } }, body: [1, null, "{refresh_token}", { k: { env: B } }], refresh_token: { env: R }, access_token: { env: A } }
+sessions:
+  - { principal: a, agent: x, key: { env: K }, expires_at: "2027-01-01T00:00:00Z" }
+`
+
+t.test('the effective config is one itself, and the same one', async (t) => {
+  const shown = effectiveConfig(load(FULL))
+  t.notMatch(JSON.stringify(shown), /hidden/)
+  const again = stringify(shown).replace('?…', '?x=y')
+  t.strictSame(effectiveConfig(load(again)), shown)
+  t.match(shown, {
+    listen: '[::1]:8401',
+    admin: { listen: 'unix:/run/a.sock' },
+    callers: { header: 'x-key', hosts: ['valet'], origins: ['https://a.example'], relay_authorization: true },
+    state: { driver: 'lmdb', path: '/data', key: { file: '/run/my key' } },
+    upstreams: {
+      tools: {
+        deadline: '90s', timeouts: { headers: '1m', idle: '1h' }, body_limit: '1KiB', tls: { ca: { file: 'ca.pem' }, key: { env: 'KEY' }, server_name: 'n.example' },
+      },
+    },
+    principals: {
+      a: { credentials: { tools: { type: 'api_token', token: { command: ['pass', '…'] } } } },
+      b: { credentials: { tools: { token_endpoint: 'https://id/t?…', client_auth: 'client_secret_basic', resource: 'https://h/mcp', access_token: { env: 'A' } } } },
+      d: { credentials: { tools: { body: [1, null, '{refresh_token}', { k: { env: 'B' } }], headers: { 'x-key': { env: 'H' } } } } },
+    },
+    sessions: [{ principal: 'a', agent: 'x', key: { env: 'K' }, expires_at: '2027-01-01T00:00:00.000Z' }],
+  })
+})
+
+t.test('what the example has in effect reads back', async (t) => {
+  const shown = effectiveConfig(load(readFileSync('config/valet.yaml', 'utf8')))
+  t.strictSame(effectiveConfig(load(stringify(shown))), shown)
+  t.strictSame(effectiveConfig(load('upstreams: { a: { url: http://localhost } }\nstate: { driver: memory }')).state, { driver: 'memory' })
+})
+
+t.test('names that objects have by birth are shown', async (t) => {
+  const shown = effectiveConfig(load('upstreams: { a: { url: http://localhost } }\nprincipals: { __proto__: {} }'))
+  t.strictSame(Object.keys(shown.principals as object), ['__proto__'])
+})
+
+t.test('problems, one a line', async (t) => {
+  t.equal(renderProblems('config/valet.yaml', [
+    { path: 'upstreams.tools.urll', line: 12, column: 5, message: 'unknown key; did you mean "url"?' },
+    { path: '', line: 3, column: 1, message: 'm' },
+    { path: 'a', line: 0, column: 0, message: 'n' },
+    { path: '', line: 0, column: 0, message: 'o' },
+  ]), 'config/valet.yaml:12:5 upstreams.tools.urll: unknown key; did you mean "url"?\nconfig/valet.yaml:3:1 m\nconfig/valet.yaml a: n\nconfig/valet.yaml o')
+  t.equal(renderProblems(undefined, [{ path: 'a', line: 1, column: 1, message: 'm' }]), 'config:1:1 a: m')
+})
+
+t.test('every secret is read, and each that cannot be used is named', async (t) => {
+  const env = { KEY: 'pem\npem', S: 's', R: 'r', A: 'a', H: 'h', B: 'b', K: `vk_${'a'.repeat(43)}` }
+  const path = join(t.testdir(), 'key')
+  writeFileSync(path, 'pem')
+  chmodSync(path, 0o600)
+  const text = FULL.replace('/run/my key', path).replace('ca.pem', path).replace('c.pem', path).replace('pass, show, hidden-argument', `${process.execPath}, -e, console.log(1)`)
+  t.strictSame(await checkSecrets(loadConfigText(text, { env })), [])
+
+  const problems = await checkSecrets(loadConfigText(FULL, { env: {} }))
+  t.strictSame(problems.map((problem) => problem.path), [
+    'state.key', 'upstreams.tools.tls.ca', 'upstreams.tools.tls.cert', 'upstreams.tools.tls.key', 'principals.a.credentials.tools.token',
+    'principals.b.credentials.tools.client_secret', 'principals.b.credentials.tools.refresh_token', 'principals.b.credentials.tools.access_token',
+    'principals.c.credentials.tools.client_secret', 'principals.d.credentials.tools.headers.x-key', 'principals.d.credentials.tools.body[3].k',
+    'principals.d.credentials.tools.refresh_token', 'principals.d.credentials.tools.access_token', 'sessions[0].key',
+  ])
+  t.strictSame(problems.at(-1), { path: 'sessions[0].key', line: 0, column: 0, message: 'the environment variable K is not set' })
+  t.strictSame(await checkSecrets(load('upstreams: { a: { url: http://localhost } }\nstate: { driver: memory }')), [])
+})
+
+t.test('session keys have a shape, and belong to one session', async (t) => {
+  const second = '\n  - { principal: alice, agent: b, key: { env: L } }'
+  const check = async (K: string, L: string) =>
+    (await checkSecrets(loadConfigText(yaml() + second, { env: { T: 't', K, L } }))).map(({ path, message }) => `${path}: ${message}`)
+  const key = (letter: string) => `vk_${letter.repeat(43)}`
+  t.strictSame(await check(key('a'), key('b')), [])
+  t.strictSame(await check(key('a'), key('a')), ['sessions[1].key: is the same key as sessions[0].key'])
+  t.strictSame(await check('hidden', key('a') + 'a'), [
+    'sessions[0].key: env K holds no session key (vk_ and 43 characters); generate one with: mcp-valet keygen',
+    'sessions[1].key: env L holds no session key (vk_ and 43 characters); generate one with: mcp-valet keygen',
+  ])
+})
+
+t.test('secrets are read eight at a time, and what is no SecretRefError is a bug', async (t) => {
+  const config = load(yaml())
+  let open = 0
+  let most = 0
+  const token = {
+    source: 'env X',
+    async read (): Promise<never> {
+      open += 1
+      most = Math.max(most, open)
+      await new Promise((resolve) => setTimeout(resolve, 2))
+      open -= 1
+      throw new RangeError('bug')
+    },
+  }
+  const good = { ...token, read: async () => { await token.read().catch(() => {}); return await config.sessions[0]?.key.read() as never } }
+  const many = (ref: typeof token) => ({
+    ...config, sessions: [], principals: new Map(Array.from({ length: 50 }, (_, i) => [`p${i}`, { id: `p${i}`, credentials: new Map([['tools', { type: 'api_token' as const, token: ref }]]) }])),
+  })
+  t.equal((await checkSecrets(many(good as typeof token))).length, 50)
+  t.equal(most, 8)
+  await t.rejects(checkSecrets(many(token)), { message: 'bug' })
+})
