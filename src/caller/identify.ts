@@ -1,0 +1,38 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { ErrorCode } from '../errors.js'
+import type { Caller } from '../exchange.js'
+import type { Directory } from './directory.js'
+
+/** What a caller showed: who it is, that it brought an upstream token of its own, that it brought nothing, or a refusal. */
+export type Identity =
+  | { readonly kind: 'caller', readonly caller: Caller }
+  | { readonly kind: 'own_token' }
+  | { readonly kind: 'nobody' }
+  | { readonly kind: 'refused', readonly code: ErrorCode }
+
+const NOBODY: Identity = { kind: 'nobody' }
+const STRAY: Identity = { kind: 'refused', code: 'ERR_SESSION_UNKNOWN' }
+const OWN_TOKEN: Identity = { kind: 'own_token' }
+/** The scheme is matched without case (RFC 9110 §11.1). */
+const BEARER_KEY = /^bearer +(vk_\S*)\s*$/i
+/** A session key in a place where it is not looked for: it must not pass for an upstream's token and be sent there. */
+const STRAY_KEY = /vk_[\w-]{43}/i
+
+/**
+ * @param keyHeader the name in lower case of the header that carries a session key; `Authorization: Bearer vk_…` is
+ *   understood beside it
+ */
+export function identify (headers: IncomingHttpHeaders, keyHeader: string, directory: Directory): Identity {
+  const key = headers[keyHeader] ?? bearerKey(headers.authorization)
+  if (key === undefined) {
+    const own = [headers.authorization, headers['x-api-key']].filter((value) => value !== undefined)
+    if (own.some((value) => STRAY_KEY.test(String(value)))) return STRAY
+    return own.length > 0 ? OWN_TOKEN : NOBODY
+  }
+  const found = directory.find(String(key))
+  return typeof found === 'string' ? { kind: 'refused', code: found } : { kind: 'caller', caller: found }
+}
+
+function bearerKey (authorization: string | undefined): string | undefined {
+  return authorization === undefined ? undefined : BEARER_KEY.exec(authorization)?.[1]
+}

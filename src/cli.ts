@@ -1,0 +1,95 @@
+#!/usr/bin/env node
+import { Command, Option } from 'commander'
+import { closest, distance } from 'fastest-levenshtein'
+import { DEFAULT_CONFIG } from './cli/config-path.js'
+import { faultOf } from './telemetry/fault.js'
+import { VERSION } from './version.js'
+
+/** The only file that reads argv, and the only one that exits. Each verb's code is loaded when it is asked for. */
+const program = new Command('mcp-valet')
+  .description('Authenticating reverse-proxy sidecar for MCP: agents hold a session key, MCP servers get the principal\'s real\n' +
+    'token, refreshed ahead of its expiry, and renewed and replayed after a 401.')
+  .version(VERSION)
+  .showHelpAfterError('(mcp-valet --help lists the verbs)')
+  .addHelpText('after', `
+Start here:
+  $ mcp-valet demo                     see it work: an issuer, an MCP server and the sidecar on this machine
+  $ mcp-valet check -c my.yaml         every mistake in a config, with its line
+  $ mcp-valet keygen                   a new session key for an agent
+  $ mcp-valet serve -c my.yaml         run it`)
+
+const configOption = (): Option => new Option('-c, --config <file>', 'the config').env('MCP_VALET_CONFIG').default(DEFAULT_CONFIG)
+
+program.command('serve', { isDefault: true })
+  .description('run the sidecar (what happens without a verb)')
+  // As the default verb it is handed whatever is no verb, which `serve` then would have too many arguments.
+  .argument('[verb]').usage('[options]')
+  .addOption(configOption())
+  .addOption(new Option('--log-level <level>', 'least level that is logged').choices(['debug', 'info', 'warn', 'error']).default('info').env('MCP_VALET_LOG_LEVEL'))
+  .action(async (verb: string | undefined, options: { config: string, logLevel: string }) => {
+    if (verb !== undefined) return unknownVerb(verb)
+    const { serve } = await import('./cli/serve.js')
+    finish(await serve({ ...options, env: process.env, stop: stopSignal() }))
+  })
+
+program.command('demo')
+  .description('see it work: token issuer, MCP server, sidecar and one real tool call; stays up')
+  .option('--once', 'end after the call, with 0 if it succeeded and 1 if not')
+  .action(async (options: { once?: true }) => {
+    const { runDemo } = await import('./demo/demo.js')
+    finish(await runDemo({ once: options.once === true, signal: stopSignal() }))
+  })
+
+program.command('check')
+  .description('check a config: every error with its path and line, or the effective config with secrets masked')
+  .addOption(configOption())
+  .option('--offline', 'leave the secrets alone: do not read variables, files and commands')
+  .action(async (options: { config: string, offline?: true }) => {
+    const { check } = await import('./cli/check.js')
+    finish(await check({ config: options.config, secrets: options.offline !== true, env: process.env }))
+  })
+
+program.command('schema')
+  .description('print the JSON Schema of the config, for editors')
+  .action(async () => {
+    const { configSchemaText } = await import('./config/schema.js')
+    process.stdout.write(configSchemaText())
+  })
+
+program.command('keygen')
+  .description('print a new session key: give it to one agent, and to the config by a variable or a file')
+  .action(async () => {
+    const { mintSessionKey } = await import('./caller/session-key.js')
+    process.stdout.write(mintSessionKey().reveal() + '\n')
+  })
+
+/** Aborted by the first SIGINT or SIGTERM; the second one does not wait. As PID 1 a process gets no handling of its own. */
+function stopSignal (): AbortSignal {
+  const controller = new AbortController()
+  const stop = (): void => {
+    if (controller.signal.aborted) process.exit(130)
+    controller.abort()
+  }
+  process.on('SIGINT', stop).on('SIGTERM', stop)
+  return controller.signal
+}
+
+function unknownVerb (verb: string): never {
+  const verbs = program.commands.map((command) => command.name())
+  const near = closest(verb, verbs)
+  return program.error(`error: unknown verb '${verb}'${distance(verb, near) <= 2 ? `; did you mean ${near}?` : ''}`)
+}
+
+function finish (code: number): void {
+  process.exitCode = code
+  // What still holds the process open now, a caller's idle connection say, is nothing worth waiting for.
+  setTimeout(() => process.exit(code), 1_000).unref()
+}
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  // Nobody foresaw it, so its message may quote anything.
+  process.stderr.write(`mcp-valet has failed: ${faultOf(error)}\n`)
+  finish(1)
+}

@@ -1,0 +1,56 @@
+import { ConfigError, loadConfigFile } from '../config/load.js'
+import type { Config } from '../config/config.js'
+import { renderProblems } from '../config/problem.js'
+import { createSidecar } from '../sidecar.js'
+import { createLog } from '../telemetry/log.js'
+import { faultOf } from '../telemetry/fault.js'
+
+export interface ServeOptions {
+  readonly config: string
+  readonly logLevel: string
+  readonly env: NodeJS.ProcessEnv
+  readonly stop: AbortSignal
+}
+
+/** `mcp-valet serve`: runs until it is told to stop. @returns the exit code */
+export async function serve (options: ServeOptions): Promise<number> {
+  const log = await createLog({ level: options.logLevel, pretty: process.stdout.isTTY })
+  // A fault that nobody caught is told without its message, which may hold what a caller or an issuer sent.
+  process.on('uncaughtException', (error) => log({ event: 'internal_error', reason: faultOf(error) }))
+  process.on('unhandledRejection', (error) => log({ event: 'internal_error', reason: faultOf(error) }))
+  let config: Config
+  try {
+    config = await loadConfigFile(options.config, options.env, {
+      warn: ({ path, line, message }) => log({ event: 'warning', reason: `${options.config}:${line} ${path}: ${message}` }),
+    })
+  } catch (error) {
+    return refuse(error, options.config)
+  }
+  try {
+    const sidecar = await createSidecar(config, { onEvent: log })
+    if (!options.stop.aborted) await new Promise((resolve) => options.stop.addEventListener('abort', resolve, { once: true }))
+    await sidecar.close()
+    return 0
+  } catch (error) {
+    return refuse(error, options.config)
+  }
+}
+
+function refuse (error: unknown, file: string): number {
+  if (error instanceof ConfigError) {
+    process.stderr.write(renderProblems(file, error.problems) + `\nNothing was started. Try \`mcp-valet check -c ${file}\` after each change, or \`mcp-valet demo\` to see a config that works.\n`)
+  } else {
+    process.stderr.write(`mcp-valet cannot start: ${advice(error)}\n`)
+  }
+  return 1
+}
+
+/** Words that were written for this, or what the system says; the message of an unforeseen fault may quote a secret. */
+function advice (error: unknown): string {
+  const { name, code, address, port, message } = error as NodeJS.ErrnoException & { address?: unknown, port?: unknown }
+  // A port that is taken is the one thing here that says too little by itself.
+  if (code === 'EADDRINUSE') return `${String(address)}${port === undefined ? '' : `:${String(port)}`} is in use: stop what listens there, or change listen and admin.listen`
+  if (code === 'EACCES') return `${message}: choose a port above 1023 or a socket path that this user may write`
+  const expected = error instanceof RangeError || name === 'StateError' || name === 'SecretRefError' || /^E[A-Z]+$/.test(String(code))
+  return expected ? message : faultOf(error)
+}

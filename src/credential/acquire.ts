@@ -1,0 +1,27 @@
+import type { Clock } from '../clock.js'
+import type { UpstreamConfig } from '../config/config.js'
+import type { Exchange } from '../exchange.js'
+import type { Emit } from '../telemetry/events.js'
+import type { CredentialSource } from './credential.js'
+
+/** Milliseconds: where a call may go out without a credential, it need not wait through an outage for one. */
+const PATIENCE_BEFORE_FALLBACK = 5_000
+
+/**
+ * Waits for a credential that is good to send and puts it on the exchange. Where none is to be had and the upstream's
+ * policy allows it, the call goes on without one.
+ * @throws {ValetError} ERR_CREDENTIAL_UNAVAILABLE or ERR_CREDENTIAL_REVOKED
+ */
+export async function acquire (exchange: Exchange, source: CredentialSource, upstream: UpstreamConfig, clock: Clock, emit: Emit): Promise<void> {
+  exchange.refreshed = true
+  exchange.deadline = clock.elapsed() + upstream.deadlineMs
+  const fallback = upstream.anonymous.has('refresh_failed')
+  const patience = fallback ? clock.elapsed() + PATIENCE_BEFORE_FALLBACK : Infinity
+  try {
+    exchange.credential = await source.usable(Math.min(exchange.deadline, patience))
+  } catch (error) {
+    if (!fallback) throw error
+    emit({ event: 'anonymous', ...exchange.context(), reason: 'refresh_failed' })
+    exchange.authority = 'anonymous'
+  }
+}

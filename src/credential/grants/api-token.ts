@@ -1,0 +1,23 @@
+import type { Clock } from '../../clock.js'
+import type { ApiTokenConfig } from '../../config/config.js'
+import { expiryOfFound } from '../lifetime.js'
+import { accessToken, readSecret, type Grant } from './grant.js'
+
+/**
+ * A token that somebody else puts in place and replaces: a file, a variable, a command's output. Renewing it means
+ * reading its source again. It is often opaque and lives until it is revoked; where it is a JWT its `exp` is believed.
+ */
+export function apiTokenGrant (config: ApiTokenConfig, clock: Clock): Grant {
+  return {
+    type: config.type,
+    kept: false,
+    terms: '',
+    asks: config.token.source,
+    seed: async () => ({ accessToken: undefined, refreshToken: undefined }),
+    async exchange () {
+      const obtainedAt = clock.now()
+      const token = accessToken((await readSecret(config.token)).reveal(), config.token.source)
+      return { accessToken: token, refreshToken: undefined, obtainedAt, expiresAt: expiryOfFound(token.reveal()) }
+    },
+  }
+}

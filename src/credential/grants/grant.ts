@@ -1,0 +1,121 @@
+import type { CredentialConfig } from '../../config/config.js'
+import { Secret } from '../../secret.js'
+
+/** What a principal holds at one upstream between two exchanges. */
+export interface Held {
+  readonly accessToken: Secret | undefined
+  readonly refreshToken: Secret | undefined
+}
+
+/** What one exchange gave. Times in milliseconds since the epoch. */
+export interface Issued {
+  readonly accessToken: Secret
+  /** Undefined where the issuer named none: the one before stays good (RFC 6749 §6). */
+  readonly refreshToken: Secret | undefined
+  readonly obtainedAt: number
+  readonly expiresAt: number | undefined
+}
+
+/** One way of getting a token: a credential type of the config. */
+export interface Grant {
+  readonly type: CredentialConfig['type']
+  /** Whether what it gives must outlive the process: a refresh token that rotates must, a token that can be read again need not. */
+  readonly kept: boolean
+  /**
+   * What a token is good for, as far as the config says it: issuer, client, scope, resource. A token that was kept under
+   * other terms is not sent any more; no secret.
+   */
+  readonly terms: string
+  /** Where it asks, so that principals who ask at different places need not queue up behind one another. */
+  readonly asks: string
+  /** What the config gives to begin with; read again each time, since a person may have put something new there. */
+  seed (): Promise<Held>
+  /**
+   * Asks for a new token.
+   * @throws {GrantError}
+   */
+  exchange (held: Held): Promise<Issued>
+}
+
+export type GrantErrorKind = 'revoked' | 'unchanged' | 'unavailable'
+
+/**
+ * Why an exchange gave nothing. `revoked`: the issuer says that the grant is over (`invalid_grant`), so asking again is
+ * useless and may be taken for an attack. `unchanged`: the source still has the token that is there already.
+ * `unavailable`: anything else; what is held is kept and asked again later.
+ *
+ * The reason is for the operator's log. It is made of known words and numbers only, since what a token endpoint sends
+ * may hold a token.
+ */
+export class GrantError extends Error {
+  readonly kind: GrantErrorKind
+  readonly reason: string
+  /** The issuer's own wish, milliseconds from now. */
+  readonly retryAfter: number | undefined
+  /** Said before, and only remembered now: nobody was asked again, so there is nothing new to report. */
+  readonly remembered: boolean
+  /**
+   * The refresh token of an answer that was of no use otherwise. The issuer may have ended the one before with it, so it
+   * must be kept, or the grant would be lost.
+   */
+  readonly rotated: Secret | undefined
+
+  constructor (kind: GrantErrorKind, reason: string, more: { retryAfter?: number | undefined, remembered?: boolean, rotated?: Secret | undefined } = {}) {
+    super(reason)
+    this.name = 'GrantError'
+    this.kind = kind
+    this.reason = reason
+    this.retryAfter = more.retryAfter
+    this.remembered = more.remembered === true
+    this.rotated = more.rotated
+  }
+}
+
+/** b64token of RFC 6750 §2.1. */
+const B64TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/
+/** VSCHAR of RFC 6749 appendix A.17. */
+const VSCHAR = /^[\x20-\x7e]+$/
+const LONGEST_TOKEN = 12 * 1024
+
+/**
+ * Takes an access token in, wherever it came from.
+ * @throws {GrantError} for anything that could not stand in a header as a bearer token
+ */
+export function accessToken (text: unknown, from: string): Secret {
+  if (typeof text === 'string' && text.length <= LONGEST_TOKEN && B64TOKEN.test(text)) return new Secret(text)
+  throw new GrantError('unavailable', `${from} gave no usable token: it must be 1 to ${LONGEST_TOKEN} characters of A-Z a-z 0-9 - . _ ~ + / = (RFC 6750)`)
+}
+
+/** @throws {GrantError} for anything that RFC 6749 would not call a refresh token */
+export function refreshToken (text: unknown, from: string): Secret {
+  if (typeof text === 'string' && text.length <= LONGEST_TOKEN && VSCHAR.test(text)) return new Secret(text)
+  throw new GrantError('unavailable', `${from} gave no usable refresh token: it must be 1 to ${LONGEST_TOKEN} printable characters (RFC 6749)`)
+}
+
+/** The refresh token of an answer, if it has a usable one. */
+export function rotatedIn (value: unknown): Secret | undefined {
+  try {
+    return refreshToken(value, '')
+  } catch {
+    return undefined
+  }
+}
+
+/** An optional secret of the config as a token; undefined where the config names none. */
+export async function seedToken (
+  ref: { read (): Promise<Secret>, source: string } | undefined,
+  check: (text: unknown, from: string) => Secret
+): Promise<Secret | undefined> {
+  if (ref === undefined) return undefined
+  return check((await readSecret(ref)).reveal(), ref.source)
+}
+
+/** @throws {GrantError} that says which secret could not be read, and why */
+export async function readSecret (ref: { read (): Promise<Secret> }): Promise<Secret> {
+  try {
+    return await ref.read()
+  } catch (error) {
+    // A reference's errors name places, never values.
+    throw new GrantError('unavailable', error instanceof Error ? error.message : 'a secret could not be read')
+  }
+}

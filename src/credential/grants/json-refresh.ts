@@ -1,0 +1,83 @@
+import type { Clock } from '../../clock.js'
+import type { JsonRefreshConfig, JsonTemplate, SecretRef } from '../../config/config.js'
+import { expiryOfIssued } from '../lifetime.js'
+import { accessToken, GrantError, readSecret, refreshToken, rotatedIn, seedToken, type Grant, type Held, type Issued } from './grant.js'
+import { askTokenEndpoint } from './token-endpoint.js'
+
+/** A product's own refresh endpoint: JSON in, JSON out, no OAuth. Where things are in the answer is the config's to say. */
+export function jsonRefreshGrant (config: JsonRefreshConfig, clock: Clock): Grant {
+  return {
+    type: config.type,
+    kept: true,
+    terms: JSON.stringify([config.type, config.url.href]),
+    asks: config.url.origin,
+    async seed () {
+      return {
+        accessToken: await seedToken(config.accessToken, accessToken),
+        refreshToken: await seedToken(config.refreshToken, refreshToken),
+      }
+    },
+    async exchange (held) {
+      // Its names are without case: a config's own Content-Type must not come beside ours.
+      const headers = new Headers({ accept: 'application/json' })
+      if (config.body !== undefined) headers.set('content-type', 'application/json')
+      for (const [name, value] of config.headers) headers.set(name, await fillText(value, held))
+      const body = config.body === undefined ? null : JSON.stringify(await fill(config.body, held))
+      const requestedAt = clock.now()
+      const answer = await askTokenEndpoint(config.url.href, { method: config.method, headers, body }, { now: () => clock.now(), whom: 'the refresh endpoint' })
+      return takeIn(answer, config.response, requestedAt)
+    },
+  }
+}
+
+function takeIn (body: unknown, where: JsonRefreshConfig['response'], requestedAt: number): Issued {
+  const next = where.refreshToken === undefined ? undefined : pointed(body, where.refreshToken)
+  try {
+    const token = accessToken(pointed(body, where.accessToken), `the refresh endpoint's answer, at ${where.accessToken},`)
+    return {
+      accessToken: token,
+      refreshToken: next === undefined || next === null || next === '' ? undefined : refreshToken(next, 'the refresh endpoint'),
+      obtainedAt: requestedAt,
+      expiresAt: expiryOfIssued(token.reveal(), seconds(where.expiresIn === undefined ? undefined : pointed(body, where.expiresIn)), requestedAt),
+    }
+  } catch (error) {
+    const { kind, reason } = error as GrantError
+    throw new GrantError(kind, reason, { rotated: rotatedIn(next) })
+  }
+}
+
+function seconds (value: unknown): number | undefined {
+  return typeof value === 'number' || (typeof value === 'string' && value.trim() !== '') ? Number(value) : undefined
+}
+
+/** The value at a JSON Pointer (RFC 6901), undefined where there is none. */
+function pointed (document: unknown, pointer: string): unknown {
+  let value = document
+  for (const part of pointer.split('/').slice(1)) {
+    const key = part.replaceAll('~1', '/').replaceAll('~0', '~')
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined
+    value = (value as Record<string, unknown>)[key]
+  }
+  return value
+}
+
+async function fill (template: JsonTemplate, held: Held): Promise<unknown> {
+  if (Array.isArray(template)) return await Promise.all(template.map(async (item: JsonTemplate) => await fill(item, held)))
+  if (typeof template === 'string' || isSecretRef(template)) return await fillText(template, held)
+  if (typeof template !== 'object' || template === null) return template
+  const filled = await Promise.all(Object.entries(template).map(async ([key, value]) => [key, await fill(value, held)] as const))
+  return Object.fromEntries(filled)
+}
+
+async function fillText (template: string | SecretRef, held: Held): Promise<string> {
+  if (isSecretRef(template)) return (await readSecret(template)).reveal()
+  return template.replace(/\{(refresh_token|access_token)\}/g, (_, name: string) => {
+    const token = name === 'refresh_token' ? held.refreshToken : held.accessToken
+    if (token === undefined) throw new GrantError('unavailable', `there is no ${name} yet to put into the refresh request`)
+    return token.reveal()
+  })
+}
+
+function isSecretRef (value: unknown): value is SecretRef {
+  return typeof value === 'object' && value !== null && 'read' in value && typeof value.read === 'function'
+}

@@ -1,0 +1,96 @@
+import { GrantError } from './grant.js'
+
+/** How long a token endpoint may take, and how much it may say. */
+const PATIENCE_MS = 10_000
+const LARGEST_ANSWER = 256 * 1024
+const LONGEST_RETRY_AFTER = 5 * 60_000
+
+/** Error codes that may be repeated in a log: RFC 6749 §5.2, RFC 8707 §2, RFC 8693 §2.2.2, RFC 9449 §5. */
+const KNOWN_ERRORS = new Set([
+  'invalid_request', 'invalid_client', 'invalid_grant', 'unauthorized_client', 'unsupported_grant_type', 'invalid_scope',
+  'invalid_target', 'temporarily_unavailable', 'server_error', 'slow_down', 'access_denied', 'use_dpop_nonce',
+])
+
+export interface AskOptions {
+  /** Wall-clock milliseconds, to read a `Retry-After` date against. */
+  readonly now: () => number
+  /** Who is asked, for messages. */
+  readonly whom?: string
+  readonly patienceMs?: number
+}
+
+/**
+ * One exchange with a token endpoint or its like: bounded in time and size, no redirect followed, since a redirect would carry the
+ * grant to a place that the config does not name.
+ *
+ * An OAuth error counts as one whatever its HTTP status, as there are issuers that answer it with 200.
+ * @returns the answer's body
+ * @throws {GrantError} unless the answer is a 2xx JSON object without an `error`
+ */
+export async function askTokenEndpoint (url: string, init: RequestInit, options: AskOptions): Promise<Record<string, unknown>> {
+  const { now, whom = 'the token endpoint', patienceMs = PATIENCE_MS } = options
+  const patience = AbortSignal.timeout(patienceMs)
+  let response: Response
+  let text: string
+  try {
+    response = await fetch(url, { ...init, redirect: 'manual', signal: patience })
+    text = await boundedText(response, whom)
+  } catch (error) {
+    if (error instanceof GrantError) throw error
+    throw new GrantError('unavailable', patience.aborted ? `${whom} did not answer within ${patienceMs / 1000} s` : `${whom} cannot be reached (${causeCode(error)})`)
+  }
+  const body = parseObject(text)
+  const failed = typeof body?.error === 'string' && body.error !== '' ? body.error : undefined
+  if (failed === 'invalid_grant') throw new GrantError('revoked', `the issuer answered invalid_grant (HTTP ${response.status})`)
+  if (failed !== undefined || !response.ok) {
+    const word = failed === undefined ? 'no OAuth error' : KNOWN_ERRORS.has(failed) ? failed : 'an error code of its own'
+    throw new GrantError('unavailable', `${whom} answered HTTP ${response.status} with ${word}${hint(response.status, failed)}`, {
+      retryAfter: retryAfter(response.headers.get('retry-after'), now()),
+    })
+  }
+  if (body === undefined) throw new GrantError('unavailable', `${whom} answered HTTP ${response.status} with something that is no JSON object`)
+  return body
+}
+
+function hint (status: number, error: string | undefined): string {
+  if (error === 'invalid_client' || error === 'unauthorized_client') return ': check client_id, client_secret and client_auth'
+  if (error === 'invalid_scope' || error === 'invalid_target') return ': check scope and resource'
+  if (status >= 300 && status < 400) return ': a redirect is never followed, so name the endpoint it leads to'
+  if (status === 404) return ': check its URL'
+  return ''
+}
+
+/** `Retry-After` (RFC 9110 §10.2.3), seconds or a date, as milliseconds from now; capped, since a mistake there must not put a principal out of service for a day. */
+export function retryAfter (value: string | null, now: number): number | undefined {
+  if (value === null) return undefined
+  const ms = /^\d+$/.test(value.trim()) ? Number(value) * 1000 : Date.parse(value) - now
+  return Number.isNaN(ms) ? undefined : Math.min(Math.max(0, ms), LONGEST_RETRY_AFTER)
+}
+
+async function boundedText (response: Response, whom: string): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of response.body ?? []) {
+    size += chunk.byteLength
+    // Leaving the loop cancels the body, and with it the connection.
+    if (size > LARGEST_ANSWER) throw new GrantError('unavailable', `the answer of ${whom} is larger than ${LARGEST_ANSWER / 1024} KiB`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function parseObject (text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value as Record<string, unknown> : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** `ECONNREFUSED` and its like; never a message, which may quote what was sent. */
+function causeCode (error: unknown): string {
+  const cause = error instanceof Error ? error.cause ?? error : undefined
+  const code = typeof cause === 'object' && cause !== null && 'code' in cause ? cause.code : undefined
+  return typeof code === 'string' && /^[A-Z0-9_]{1,40}$/.test(code) ? code : 'connection failed'
+}

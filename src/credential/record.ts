@@ -1,0 +1,107 @@
+import { createHash } from 'node:crypto'
+import { Secret } from '../secret.js'
+import { Credential } from './credential.js'
+import type { Held, Issued } from './grants/grant.js'
+import { expiryOfFound } from './lifetime.js'
+
+/** What is kept of a principal's tokens at one upstream; sealed before it leaves the process. Times in milliseconds. */
+export interface CredentialRecord {
+  /** Counts the writes: the higher one is the newer one, whoever wrote it. */
+  readonly revision: number
+  /** Counts the access tokens. */
+  readonly generation: number
+  readonly access_token?: string
+  readonly refresh_token?: string
+  readonly obtained_at: number
+  readonly expires_at?: number
+  /** Digest of the config's own first tokens: when a person puts new ones there, those count and this record is past. */
+  readonly seed: string
+  /** What the access token is good for, as the config then said (`Grant.terms`). */
+  readonly terms: string
+  /** The issuer said that this grant is over. */
+  readonly revoked?: true
+}
+
+/** What a key may take in LMDB is 1978 bytes; a principal's name of 256 characters may take more once it is encoded. */
+const LONGEST_NAME = 1_024
+
+/** The name a record is kept, sealed and leased under. Parts are encoded, so no two pairs can meet in one name. */
+export function recordName (principal: string, upstream: string): string {
+  const name = `credential/${encodeURIComponent(principal)}/${encodeURIComponent(upstream)}`
+  return name.length <= LONGEST_NAME ? name : `credential-sha256/${createHash('sha256').update(name).digest('base64url')}`
+}
+
+export function seedDigest (seed: Held): string {
+  const hash = createHash('sha256')
+  for (const secret of [seed.refreshToken, seed.accessToken]) hash.update(secret?.reveal() ?? '').update('\0')
+  return hash.digest('base64url')
+}
+
+/** The digest where the config gives no token to begin with. */
+export const NO_SEED = seedDigest({ accessToken: undefined, refreshToken: undefined })
+
+export function firstRecord (seed: Held, digest: string, terms: string, past: CredentialRecord[], now: number): CredentialRecord {
+  const token = seed.accessToken?.reveal()
+  const expiresAt = token === undefined ? undefined : expiryOfFound(token)
+  return {
+    revision: 1 + Math.max(0, ...past.map(({ revision }) => revision)),
+    generation: 1 + Math.max(0, ...past.map(({ generation }) => generation)),
+    obtained_at: now,
+    seed: digest,
+    terms,
+    ...(token === undefined ? {} : { access_token: token }),
+    ...(seed.refreshToken === undefined ? {} : { refresh_token: seed.refreshToken.reveal() }),
+    ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
+  }
+}
+
+/** The record after an exchange that gave another access token. */
+export function nextRecord (before: CredentialRecord, issued: Issued): CredentialRecord {
+  const refresh = issued.refreshToken?.reveal() ?? before.refresh_token
+  return {
+    revision: before.revision + 1,
+    generation: before.generation + 1,
+    access_token: issued.accessToken.reveal(),
+    obtained_at: issued.obtainedAt,
+    seed: before.seed,
+    terms: before.terms,
+    ...(refresh === undefined ? {} : { refresh_token: refresh }),
+    ...(issued.expiresAt === undefined ? {} : { expires_at: issued.expiresAt }),
+  }
+}
+
+/** The same access token with something changed about it. It is no new generation: who was refused with it would be again. */
+export function amended (before: CredentialRecord, changes: Partial<CredentialRecord>): CredentialRecord {
+  return { ...before, ...changes, revision: before.revision + 1 }
+}
+
+/**
+ * A kept record under the config's present terms. A token for another scope, resource or client is not sent any more,
+ * and what an issuer said to another client says nothing about this one; the refresh token is tried.
+ */
+export function underTerms (record: CredentialRecord, terms: string): CredentialRecord {
+  if (record.terms === terms) return record
+  const { access_token: _token, expires_at: _expiry, revoked: _revoked, ...kept } = record
+  return { ...kept, terms }
+}
+
+/**
+ * Whether an issuer that gave the same token again has prolonged its life, as some do with opaque ones. A JWT says itself
+ * when it ends, and an issuer that hands out a cached token counts its lifetime down.
+ */
+export function prolonged (record: CredentialRecord, { expiresAt, obtainedAt }: Issued): boolean {
+  if (record.access_token === undefined || record.expires_at === undefined || expiresAt === undefined) return false
+  return expiryOfFound(record.access_token) === undefined && expiresAt - record.expires_at > (expiresAt - obtainedAt) / 2
+}
+
+export function credentialOf (record: CredentialRecord): Credential | undefined {
+  if (record.access_token === undefined) return undefined
+  return new Credential(new Secret(record.access_token), record.generation, record.obtained_at, record.expires_at)
+}
+
+export function heldOf (record: CredentialRecord): Held {
+  return {
+    accessToken: record.access_token === undefined ? undefined : new Secret(record.access_token),
+    refreshToken: record.refresh_token === undefined ? undefined : new Secret(record.refresh_token),
+  }
+}

@@ -1,0 +1,91 @@
+import type { Credential, CredentialSource } from './credential/credential.js'
+import type { ErrorCode } from './errors.js'
+import type { Context } from './telemetry/events.js'
+
+/** Who calls: what a session key stands for. */
+export interface Caller {
+  readonly session: string
+  readonly principal: string
+  readonly agent: string
+}
+
+/**
+ * Under which authority a call goes out: with its principal's credential, with none, or with the headers that the
+ * caller brought itself.
+ */
+export type Authority = 'credential' | 'anonymous' | 'relay'
+
+/** What a JSON-RPC body says, as far as anybody here has to know; read once. */
+export interface RpcSummary {
+  /** The JSON-RPC id, echoed by an error answer: a string, a number, or null where there is none. */
+  readonly id: string | number | null
+  /** A method that MCP knows; `batch`, `response`, `other`, or `none` where there is no body. It becomes a label. */
+  readonly method: string
+  /** The tool that a `tools/call` names. */
+  readonly tool: string | undefined
+}
+
+export const NO_RPC: RpcSummary = { id: null, method: 'none', tool: undefined }
+
+/**
+ * The record of one call. Each stage reads what the stages before it found and adds its own; nothing else is handed on.
+ */
+export class Exchange {
+  readonly requestId: string
+  readonly method: string
+  readonly upstream: string
+  /** Monotonic milliseconds at which the request's head had arrived. */
+  readonly startedAt: number
+
+  caller: Caller | undefined
+  authority: Authority = 'credential'
+  rpc: RpcSummary = NO_RPC
+  source: CredentialSource | undefined
+  credential: Credential | undefined
+  /** Monotonic milliseconds until which renewals and replays may go on; set when the first of them begins. */
+  deadline: number | undefined
+  attempt = 0
+  /** Monotonic milliseconds at which it was let in, before its body. */
+  admittedAt = 0
+  /** Milliseconds spent receiving the request body, which is the caller's time. */
+  receiving = 0
+  refreshed = false
+  /** Milliseconds from dispatch to response headers, one entry an attempt. */
+  readonly upstreamWaits: number[] = []
+  dispatchedAt = 0
+  firstByteAt: number | undefined
+  status = 0
+  code: ErrorCode | undefined
+  /** Its end has been told to telemetry. */
+  reported = false
+  /** The agent has gone: nothing may be started for it any more. */
+  gone = false
+  /** Takes back the upstream call that is under way. */
+  abort: ((reason: Error) => void) | undefined
+
+  constructor (requestId: string, method: string, upstream: string, startedAt: number) {
+    this.requestId = requestId
+    this.method = method
+    this.upstream = upstream
+    this.startedAt = startedAt
+  }
+
+  /** The fields that tell this call apart in the log. */
+  context (): Context & { upstream: string } {
+    return {
+      request_id: this.requestId,
+      upstream: this.upstream,
+      rpc_method: this.rpc.method,
+      ...(this.caller === undefined ? {} : { principal: this.caller.principal, agent: this.caller.agent }),
+      ...(this.rpc.tool === undefined ? {} : { tool: this.rpc.tool }),
+      ...(this.attempt === 0 ? {} : { attempt: this.attempt }),
+    }
+  }
+
+  /** The sidecar's own part of the time to the first byte: all of it but the upstream's and the caller's. */
+  overhead (): number | undefined {
+    if (this.firstByteAt === undefined) return undefined
+    const elsewhere = this.upstreamWaits.reduce((sum, wait) => sum + wait, this.receiving)
+    return Math.max(0, this.firstByteAt - this.startedAt - elsewhere)
+  }
+}

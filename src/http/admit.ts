@@ -1,0 +1,41 @@
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
+import { identify } from '../caller/identify.js'
+import { ValetError } from '../errors.js'
+import { Exchange } from '../exchange.js'
+import { authorityFor, isErrorCode } from '../policy/authority.js'
+import { abandon, fail } from './conclude.js'
+import type { RouteOptions } from './proxy.js'
+import { readRpc } from './read-rpc.js'
+
+/** In the path, not in the query (RFC 8615). */
+const WELL_KNOWN = /^[^?]*\/\.well-known(?:[/?]|$)/i
+
+/**
+ * The first stage of a call: who is it, and may it come in? As an `onRequest` hook, so that nothing of a stranger's body
+ * has been read yet; only where it is refused a small one is, for the id that the answer echoes.
+ */
+export function admit (options: RouteOptions): (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void {
+  const { config, directory, clock, emit, upstream } = options
+  return (request, reply, done) => {
+    const exchange = new Exchange(request.id, request.method, upstream.name, clock.elapsed())
+    request.exchange = exchange
+    reply.raw.once('close', () => abandon(exchange, options, reply.raw.writableFinished))
+    // A client that has just been refused looks for a login here, and must find none.
+    if (WELL_KNOWN.test(request.raw.url as string)) return fail(exchange, reply, new ValetError('ERR_NOT_FOUND'), options)
+
+    const identity = identify(request.headers, config.callers.header, directory)
+    const authority = authorityFor(identity, upstream.anonymous, config.callers)
+    if (isErrorCode(authority)) {
+      void readRpc(request.raw).then((rpc) => {
+        exchange.rpc = rpc
+        emit({ event: 'denied', ...exchange.context(), code: authority })
+        fail(exchange, reply, new ValetError(authority), options)
+      })
+      return
+    }
+    exchange.authority = authority
+    if (identity.kind === 'caller') exchange.caller = identity.caller
+    exchange.admittedAt = clock.elapsed()
+    done()
+  }
+}

@@ -1,0 +1,49 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { createGuard } from '../caller/guard.js'
+import { ValetError, type ErrorCode } from '../errors.js'
+import { NO_RPC } from '../exchange.js'
+import { faultOf } from '../telemetry/fault.js'
+import { allowOrigin } from './cors.js'
+import { malformedRequests } from './malformed.js'
+import { upstreamRoutes, type ProxyOptions } from './proxy.js'
+import { asValetError, replyError } from './reply-error.js'
+import { isPlainHead, isPlainTarget } from './request-guard.js'
+import { createServer } from './server.js'
+
+/** The listener that agents call: refuses what must not come in at all, and has a way to each upstream behind it. */
+export function createFront (options: ProxyOptions): FastifyInstance {
+  const { config, emit } = options
+  const deny = (requestId: string, code: ErrorCode): void => emit({ event: 'denied', request_id: requestId, code })
+  const app = createServer(options.limits, malformedRequests((requestId) => deny(requestId, 'ERR_REQUEST_INVALID')))
+  const guard = createGuard(config.callers, config.listen)
+  app.decorateRequest('exchange', null)
+
+  app.addHook('onRequest', (request, reply, done) => {
+    const { url, headers } = request.raw
+    const malformed = !isPlainTarget(url as string) || !isPlainHead(request.raw, config.callers.header)
+    const code = malformed ? 'ERR_REQUEST_INVALID' : guard(headers.host, headers.origin)
+    if (code !== undefined) {
+      deny(request.id, code)
+      return refuse(request, reply, code)
+    }
+    if (allowOrigin(request.raw, reply.raw, config.callers.header)) {
+      reply.code(204).send()
+      return
+    }
+    // Before the body, or one that cannot be parsed would make a 400 of what an OAuth client must see as 404.
+    if (request.is404) return refuse(request, reply, 'ERR_NOT_FOUND')
+    done()
+  })
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = asValetError(thrown)
+    if (error.code === 'ERR_INTERNAL') emit({ event: 'internal_error', request_id: request.id, reason: faultOf(thrown) })
+    replyError(reply, request.exchange ?? { rpc: NO_RPC, requestId: request.id }, error)
+  })
+
+  for (const upstream of config.upstreams.values()) void app.register(upstreamRoutes, { ...options, upstream })
+  return app
+}
+
+function refuse (request: FastifyRequest, reply: FastifyReply, code: ErrorCode): void {
+  replyError(reply, { rpc: NO_RPC, requestId: request.id }, new ValetError(code))
+}

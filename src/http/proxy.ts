@@ -1,0 +1,119 @@
+import httpProxy from '@fastify/http-proxy'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Dispatcher } from 'undici'
+import type { Directory } from '../caller/directory.js'
+import type { Clock } from '../clock.js'
+import type { Config, UpstreamConfig } from '../config/config.js'
+import { acquire } from '../credential/acquire.js'
+import type { CredentialSource } from '../credential/credential.js'
+import { ValetError } from '../errors.js'
+import type { Exchange } from '../exchange.js'
+import { summarize } from '../mcp/message.js'
+import type { Emit } from '../telemetry/events.js'
+import { CALL, UpstreamDispatcher, type Headers } from '../upstream/dispatcher.js'
+import { reasonOf } from '../upstream/failure.js'
+import { requestHeaderFilter } from '../upstream/headers.js'
+import { admit } from './admit.js'
+import { answered, fail } from './conclude.js'
+import { asValetError } from './reply-error.js'
+import type { Limits } from './server.js'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The record of this call; null where it goes to no upstream. */
+    exchange: Exchange | null
+  }
+}
+
+export interface ProxyOptions {
+  readonly config: Config
+  readonly directory: Directory
+  readonly credentialFor: (principal: string, upstream: string) => CredentialSource | undefined
+  readonly clock: Clock
+  readonly emit: Emit
+  readonly limits: Limits
+}
+
+export interface RouteOptions extends ProxyOptions {
+  readonly upstream: UpstreamConfig
+}
+
+/**
+ * The way of a call to one upstream and back, as a plugin of its own, in the order in which a call passes:
+ * admit → read the body → find the credential → send.
+ */
+export async function upstreamRoutes (app: FastifyInstance, options: RouteOptions): Promise<void> {
+  const { upstream, emit } = options
+  const dispatcher = new UpstreamDispatcher(upstream, options.clock, emit, options.limits.stall)
+  dispatcher.open().catch((error: unknown) => {
+    emit({ event: 'warning', reason: `upstream ${upstream.name} cannot be called: ${reasonOf(error)}` })
+  })
+  app.addHook('onClose', async () => await dispatcher.destroy())
+  app.addHook('onRequest', admit(options))
+  // The bytes as they came, for whatever type they say they are: a replay must be able to send them again.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: upstream.bodyLimit }, (_request, body, done) => done(null, body))
+
+  await app.register(httpProxy, {
+    upstream: upstream.url.origin,
+    prefix: upstream.path,
+    rewritePrefix: upstream.url.pathname,
+    httpMethods: ['POST', 'GET', 'DELETE'],
+    proxyPayloads: false,
+    undici: { request: dispatcher.request.bind(dispatcher) as unknown as Dispatcher['request'] },
+    disableRequestLogging: true,
+    handler: sender(options),
+    replyOptions: {
+      // The library would take Retry-After's seconds for milliseconds, and repeat a GET ten times on 503.
+      retryDelay: () => null,
+      onError: (reply, { error }) => fail(reply.request.exchange as Exchange, reply as FastifyReply, asValetError(error), options),
+    },
+  })
+}
+
+type Handler = (request: FastifyRequest, reply: FastifyReply, destination: string, replyOptions: object) => void
+
+function sender (options: RouteOptions): Handler {
+  const { config, credentialFor, clock, emit, upstream } = options
+  const filter = requestHeaderFilter(config.callers.header, upstream.headers.keys())
+
+  return (request, reply, destination, replyOptions) => {
+    const exchange = request.exchange as Exchange
+    const body = request.body as Buffer | undefined
+    exchange.receiving = clock.elapsed() - exchange.admittedAt
+    exchange.rpc = summarize(body)
+    const { caller } = exchange
+    if (caller === undefined) {
+      if (exchange.authority === 'anonymous') emit({ event: 'anonymous', ...exchange.context(), reason: 'no_principal' })
+      return send()
+    }
+    const source = credentialFor(caller.principal, upstream.name)
+    if (source === undefined) {
+      emit({ event: 'denied', ...exchange.context(), code: 'ERR_CREDENTIAL_MISSING' })
+      return fail(exchange, reply, new ValetError('ERR_CREDENTIAL_MISSING'), options)
+    }
+    exchange.source = source
+    exchange.credential = source.current()
+    if (exchange.credential !== undefined) return send()
+    acquire(exchange, source, upstream, clock, emit).then(send).catch((error: unknown) => fail(exchange, reply, asValetError(error), options))
+
+    function send (): void {
+      if (exchange.gone) return
+      // The bare path means the upstream's URL to the letter, a trailing slash included, as some servers insist on one.
+      const bare = (request.raw.url as string).split('?', 1)[0] === upstream.path
+      reply.from(bare ? upstream.url.pathname : destination, {
+        ...replyOptions,
+        body,
+        contentType: request.headers['content-type'] ?? 'application/octet-stream',
+        rewriteRequestHeaders: outgoing,
+      } as object)
+    }
+
+    /** The call itself, riding on an object of headers that has nothing else left to say. */
+    function outgoing (): Headers {
+      const headers = filter(request.headers, exchange.authority === 'relay')
+      const raw = reply.raw
+      return { [CALL]: { exchange, raw, headers, onHead: () => { reply.hijack() }, onAnswered: () => answered(exchange, options) } } as Headers
+    }
+  }
+}

@@ -1,0 +1,6 @@
+export { createSidecar, type Sidecar, type SidecarOptions, type Sessions } from './sidecar.js'
+export { loadConfigFile, loadConfigText } from './config/load.js'
+export type { Config } from './config/config.js'
+export type { ValetEvent } from './telemetry/events.js'
+export { ERRORS, ValetError, type ErrorCode } from './errors.js'
+export { Secret } from './secret.js'

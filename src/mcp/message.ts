@@ -1,0 +1,43 @@
+import { NO_RPC, type RpcSummary } from '../exchange.js'
+
+/** Every method of MCP 2024-11-05 to 2026-07-28: anything else is counted as `other`, since a label must be bounded. */
+const METHODS = new Set([
+  'initialize', 'ping', 'server/discover',
+  'tools/list', 'tools/call',
+  'resources/list', 'resources/read', 'resources/templates/list', 'resources/subscribe', 'resources/unsubscribe',
+  'prompts/list', 'prompts/get', 'completion/complete', 'logging/setLevel',
+  'roots/list', 'sampling/createMessage', 'elicitation/create', 'subscriptions/listen',
+  'tasks/get', 'tasks/list', 'tasks/result', 'tasks/cancel', 'tasks/update',
+  'notifications/initialized', 'notifications/cancelled', 'notifications/progress', 'notifications/roots/list_changed',
+])
+
+const LONGEST_ID = 256
+const OTHER: RpcSummary = { id: null, method: 'other', tool: undefined }
+
+/**
+ * Reads what a body says, if it is JSON-RPC; a body that is not is somebody else's to judge, and is `other` here.
+ * @param body the bytes as they arrived
+ */
+export function summarize (body: Buffer | undefined): RpcSummary {
+  if (body === undefined || body.length === 0) return NO_RPC
+  let message: unknown
+  try {
+    message = JSON.parse(body.toString('utf8'))
+  } catch {
+    return OTHER
+  }
+  if (Array.isArray(message)) return { id: null, method: 'batch', tool: undefined }
+  if (typeof message !== 'object' || message === null) return OTHER
+  const { id, method, params } = message as { id?: unknown, method?: unknown, params?: { name?: unknown } }
+  const known = typeof method === 'string'
+    ? METHODS.has(method) ? method : 'other'
+    : 'result' in message || 'error' in message ? 'response' : 'other'
+  const tool = known === 'tools/call' && typeof params?.name === 'string' ? params.name.slice(0, 128) : undefined
+  return { id: echoable(id), method: known, tool }
+}
+
+/** An id that an error answer may carry back: what JSON-RPC allows, and not so long that it could be a burden. */
+function echoable (id: unknown): string | number | null {
+  if (typeof id === 'number' && Number.isFinite(id)) return id
+  return typeof id === 'string' && id.length <= LONGEST_ID ? id : null
+}

@@ -1,0 +1,54 @@
+import type { ValetEvent } from './events.js'
+
+export type Level = 'debug' | 'info' | 'warn' | 'error'
+
+/**
+ * How loud an event is. What is part of normal operation, an expected 401 that a replay mends included, is `info` or
+ * below; what a caller suffers from is `warn`; what a person must see to is `error`.
+ */
+export function levelOf (event: ValetEvent): Level {
+  switch (event.event) {
+    case 'call': case 'stream_opened': case 'stream_closed': return 'debug'
+    case 'listening': case 'stopping': case 'stopped': case 'anonymous': return 'info'
+    case 'rejected': return event.replay ? 'info' : 'warn'
+    case 'replayed': return event.outcome === 'mended' ? 'info' : 'warn'
+    case 'refresh': return refreshLevel(event.outcome)
+    case 'warning': case 'denied': return 'warn'
+    case 'failed': return event.code === 'ERR_CREDENTIAL_REVOKED' ? 'error' : 'warn'
+    case 'state_failed': case 'internal_error': return 'error'
+  }
+}
+
+function refreshLevel (outcome: Extract<ValetEvent, { event: 'refresh' }>['outcome']): Level {
+  if (outcome === 'revoked') return 'error'
+  return outcome === 'unavailable' ? 'warn' : 'info'
+}
+
+/** The sentence of each event, for people; programs read `event`. */
+export function messageOf (event: ValetEvent): string {
+  switch (event.event) {
+    case 'listening': return `mcp-valet listens on ${event.proxy}, admin on ${event.admin}`
+    case 'stopping': return 'stopping: calls under way may end'
+    case 'stopped': return 'stopped'
+    case 'call': return `answered ${event.status}`
+    case 'stream_opened': return 'stream opened'
+    case 'stream_closed': return 'stream closed'
+    case 'anonymous': return `sent without a credential: ${event.reason}`
+    case 'rejected': return `the upstream refused the token with ${event.status}${event.replay ? ': renewing it' : ''}`
+    case 'replayed': return event.outcome === 'mended' ? 'the replay was accepted' : `the replay was ${event.outcome === 'refused' ? 'refused too' : 'not answered'}`
+    case 'refresh': return REFRESHED[event.outcome]
+    case 'warning': return event.reason
+    case 'denied': return 'refused a call'
+    case 'failed': return event.code === 'ERR_CREDENTIAL_REVOKED' ? 'a call failed: this principal must log in again' : 'a call failed'
+    case 'state_failed': return 'a token could not be saved: it is kept in memory, and would be lost with the process'
+    case 'internal_error': return 'a fault in mcp-valet: please report it'
+  }
+}
+
+const REFRESHED = {
+  ok: 'token refreshed',
+  adopted: 'took over the token that another instance has refreshed',
+  unchanged: 'looked for a new token and found the same one',
+  unavailable: 'the token could not be refreshed: what there is stays in use while it is good, and it is tried again',
+  revoked: 'the issuer no longer accepts this grant: log in again and put the new refresh token into the config',
+} as const

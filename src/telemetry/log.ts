@@ -1,0 +1,33 @@
+import { pino, type DestinationStream, type Logger } from 'pino'
+import type { ValetEvent } from './events.js'
+import { levelOf, messageOf } from './levels.js'
+
+export interface LogOptions {
+  readonly level?: string | undefined
+  /** Where lines go; standard output unless a test wants them. */
+  readonly destination?: DestinationStream | undefined
+  /** Lines for people instead of for programs. */
+  readonly pretty?: boolean | undefined
+}
+
+/** The one place that knows pino: typed events in, one JSON line each out. */
+export async function createLog (options: LogOptions = {}): Promise<(event: ValetEvent) => void> {
+  const logger = pino({
+    level: options.level ?? 'info',
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+  }, options.destination ?? await standardOutput(options.pretty === true))
+  return (event) => write(logger, event)
+}
+
+function write (logger: Logger, event: ValetEvent): void {
+  const level = levelOf(event)
+  if (logger.isLevelEnabled(level)) logger[level](event, messageOf(event))
+}
+
+async function standardOutput (pretty: boolean): Promise<DestinationStream> {
+  if (!pretty) return pino.destination({ dest: 1, sync: false })
+  const { PinoPretty } = await import('pino-pretty')
+  return PinoPretty({ sync: true, ignore: 'event', singleLine: true, translateTime: 'SYS:HH:MM:ss' })
+}

@@ -1,0 +1,93 @@
+import { Pool, type Dispatcher } from 'undici'
+import type { Clock } from '../clock.js'
+import type { UpstreamConfig } from '../config/config.js'
+import { ValetError } from '../errors.js'
+import type { Emit } from '../telemetry/events.js'
+import { Delivery, type Call, type Way } from './deliver.js'
+import { failureOf, reasonOf } from './failure.js'
+import { inject, type CallOptions, type Dispatch } from './inject.js'
+import { inPieces } from './pieces.js'
+import { replay } from './replay.js'
+import { connectOptions } from './tls.js'
+
+/** Under this a call rides on the headers object, which is what the forwarding library hands through whole. */
+export const CALL = Symbol('mcp-valet.call')
+
+export type Headers = Record<string, string> & { [CALL]?: Call }
+
+/**
+ * The way to one upstream: a connection pool of its own, so that no credential can reach another origin, with TLS
+ * verified, and on it the replay and, inside that, the injection.
+ */
+export class UpstreamDispatcher {
+  readonly #config: UpstreamConfig
+  readonly #clock: Clock
+  readonly #emit: Emit
+  readonly #way: Way
+  #pool: Pool | undefined
+  #dispatch: Dispatch | undefined
+
+  /** @param stall milliseconds that an agent may leave its end of the connection unread */
+  constructor (config: UpstreamConfig, clock: Clock, emit: Emit, stall: number) {
+    this.#config = config
+    this.#clock = clock
+    this.#emit = emit
+    this.#way = {
+      clock,
+      base: config.url,
+      path: config.path,
+      stall,
+      onStream: (open) => emit({ event: open ? 'stream_opened' : 'stream_closed', upstream: config.name }),
+      onBroken: (exchange, error) => {
+        exchange.code = failureOf(error).code
+        emit({ event: 'failed', ...exchange.context(), code: exchange.code, reason: `the upstream broke off in the middle of its answer (${reasonOf(error)})` })
+      },
+    }
+  }
+
+  /** Makes the pool. Where its certificates cannot be read, calls fail, and each tries again. */
+  async open (): Promise<Dispatch> {
+    const { url, tls, timeouts } = this.#config
+    const connect = await connectOptions(tls, timeouts.connectMs)
+    if (this.#dispatch !== undefined) return this.#dispatch
+    this.#pool = new Pool(url.origin, {
+      connect,
+      // A stream holds its connection for as long as it lives, so a limit here would let streams starve calls.
+      connections: null,
+      pipelining: 1,
+      headersTimeout: timeouts.headersMs,
+      bodyTimeout: timeouts.idleMs,
+    })
+    this.#dispatch = this.#pool.compose(inject(this.#config.headers), replay(this.#config, this.#clock, this.#emit)).dispatch
+    return this.#dispatch
+  }
+
+  /**
+   * Sends a call and writes the answer straight to the agent's connection: what @fastify/reply-from calls for each
+   * request. The callback is for failures only.
+   */
+  request (options: Dispatcher.DispatchOptions, callback: (error: Error) => void): void {
+    const call = (options.headers as Headers)[CALL]
+    if (call === undefined) return callback(new ValetError('ERR_INTERNAL', { cause: 'a request without its call' }))
+    if (this.#dispatch !== undefined) return this.#send(this.#dispatch, options, call, callback)
+    this.open()
+      .then((dispatch) => this.#send(dispatch, options, call, callback))
+      .catch((error: unknown) => callback(new ValetError('ERR_UPSTREAM_UNREACHABLE', { cause: reasonOf(error) })))
+  }
+
+  #send (dispatch: Dispatch, { origin, path, method, body }: Dispatcher.DispatchOptions, call: Call, callback: (error: Error) => void): void {
+    const delivery = new Delivery(this.#way, call, (error) => callback(error instanceof ValetError ? error : failureOf(error)))
+    const pieces = Buffer.isBuffer(body) ? inPieces(body) : undefined
+    const headers = pieces === undefined || pieces === body ? call.headers : [...call.headers, 'content-length', String((body as Buffer).length)]
+    dispatch({ origin, path, method, headers, body: pieces ?? body, exchange: call.exchange } as CallOptions, delivery)
+  }
+
+  /** Lets calls under way end. */
+  async close (): Promise<void> {
+    await this.#pool?.close()
+  }
+
+  async destroy (): Promise<void> {
+    await this.#pool?.destroy()
+  }
+}

@@ -1,0 +1,110 @@
+import type { IncomingHttpHeaders } from 'node:http'
+
+/** Meant for one hop only (RFC 9110 §7.6.1), or about the connection that ends here. */
+const HOP_BY_HOP = [
+  'connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'proxy-authentication-info',
+  'te', 'trailer', 'transfer-encoding', 'upgrade', 'http2-settings', 'expect', 'host', 'content-length',
+]
+/** What a caller may have put there of its own: none of it is the principal's, so none of it goes on. */
+const CREDENTIALS = ['authorization', 'x-api-key', 'cookie', 'cookie2', 'set-cookie']
+
+/**
+ * What an answer must not carry to an agent: the upstream's cookies, and a challenge that would start an OAuth dance.
+ * `Access-Control-*` are left out too: which pages may call is `callers.origins` to say, and this listener's own to tell.
+ */
+const NOT_FOR_AGENTS = new Set([
+  ...HOP_BY_HOP.filter((name) => name !== 'content-length'),
+  'set-cookie', 'set-cookie2', 'www-authenticate', 'authentication-info', 'authorization', 'x-api-key', 'alt-svc', 'clear-site-data',
+])
+
+/** Which of a caller's headers go to an upstream, as a flat list of names and values. */
+export type RequestHeaderFilter = (headers: IncomingHttpHeaders, keepOwnToken: boolean) => string[]
+
+/**
+ * @param keyHeader the header of the session key, in lower case
+ * @param injected the names of the headers that the sidecar itself sets at this upstream
+ */
+export function requestHeaderFilter (keyHeader: string, injected: Iterable<string>): RequestHeaderFilter {
+  const own = new Set(['authorization', 'x-api-key'])
+  const never = new Set([...HOP_BY_HOP, ...CREDENTIALS, ...[keyHeader, ...injected].map(asRead)])
+  return (headers, keepOwnToken) => {
+    const listed = connectionListed(headers.connection)
+    const kept: string[] = []
+    for (const name in headers) {
+      const value = headers[name]
+      if (value === undefined || listed?.has(name) === true) continue
+      if (never.has(asRead(name)) && !(keepOwnToken && own.has(name))) continue
+      if (typeof value === 'string') kept.push(name, value)
+      else for (const one of value) kept.push(name, one)
+    }
+    return kept
+  }
+}
+
+/** Many servers read X_Api_Key as X-Api-Key (RFC 3875 §4.1.18), so that spelling is the same header here. */
+function asRead (name: string): string {
+  return (name.includes('_') ? name.replaceAll('_', '-') : name).toLowerCase()
+}
+
+/** Where a redirect of an upstream may lead: its own base URL, and the path at which agents reach that. */
+export interface Base { readonly base: URL, readonly path: string }
+
+/**
+ * The headers of an answer as the agent may see them, as a flat list of names and values.
+ *
+ * A `Location` below the upstream's own base becomes the same place behind the sidecar; any other is left out, since an
+ * agent that followed it would take its session key to a host that nobody has named.
+ * @param token the one that was sent: an upstream that echoes it in a header must not hand it to the agent
+ */
+export function responseHeaders (headers: Record<string, string | string[] | undefined>, token: string | undefined, base: Base): string[] {
+  const listed = connectionListed(headers.connection)
+  const kept: string[] = []
+  for (const name in headers) {
+    const value = headers[name]
+    if (value === undefined || NOT_FOR_AGENTS.has(name) || name.startsWith('access-control-') || listed?.has(name) === true) continue
+    // In one line, as RFC 9110 §5.3 allows: where headers were set before, writeHead keeps but the last of several lines.
+    add(kept, name, typeof value === 'string' ? value : value.join(', '), token, base)
+  }
+  return kept
+}
+
+function add (kept: string[], name: string, value: string, token: string | undefined, base: Base): void {
+  const shown = name === 'location' || name === 'content-location' ? relocated(value, base) : value
+  if (shown === undefined || UNSENDABLE.test(shown)) return
+  kept.push(name, name === 'vary' ? varying(shown) : redacted(name, shown, token))
+}
+
+/** A length is the framing of the answer, which must stay whole where a token is as short as a number. */
+function redacted (name: string, value: string, token: string | undefined): string {
+  return token === undefined || name === 'content-length' || !value.includes(token) ? value : value.replaceAll(token, '[redacted]')
+}
+
+/** Every answer here depends on Origin, as the guard judges it. */
+function varying (vary: string): string {
+  return /(?:^|[,\s])(?:\*|origin)(?:$|[,\s])/i.test(vary) ? vary : `${vary}, Origin`
+}
+
+/** What node:http would throw on (RFC 9110 §5.5): one broken header must not cost the whole answer. */
+const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/
+
+/** The header names that a Connection header takes along with it; nearly always there are none. */
+function connectionListed (value: string | string[] | undefined): Set<string> | undefined {
+  if (value === undefined || value === 'keep-alive' || value === 'close') return undefined
+  return new Set(String(value).toLowerCase().split(',').map((name) => name.trim()))
+}
+
+function relocated (location: string, { base, path }: Base): string | undefined {
+  const target = parsed(location, base)
+  if (target === null || target.origin !== base.origin) return undefined
+  const root = base.pathname.replace(/\/$/, '')
+  if (target.pathname !== root && !target.pathname.startsWith(root + '/')) return undefined
+  return path + target.pathname.slice(root.length) + target.search + target.hash
+}
+
+function parsed (location: string, base: URL): URL | null {
+  try {
+    return new URL(location, base)
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,167 @@
+import type { Dispatcher } from 'undici'
+import { pause, type Clock } from '../clock.js'
+import type { UpstreamConfig } from '../config/config.js'
+import type { Credential, CredentialSource } from '../credential/credential.js'
+import { ValetError } from '../errors.js'
+import type { Exchange } from '../exchange.js'
+import type { Emit, ReplayOutcome } from '../telemetry/events.js'
+import { Attempt, type Answer, type AttemptedCall } from './attempt.js'
+import type { CallOptions, Dispatch } from './inject.js'
+import { challengeError, refusalOf } from './refusal.js'
+
+type Policy = Pick<UpstreamConfig, 'refreshOn' | 'replays' | 'backoff' | 'deadlineMs' | 'anonymous'>
+
+/**
+ * Renews a refused credential and sends the call again, with the same method, path and bytes. Nothing of a refused
+ * answer has gone to the agent before that is decided, and a call is sent at most `1 + replays` times with a credential.
+ */
+export function replay (policy: Policy, clock: Clock, emit: Emit): (dispatch: Dispatch) => Dispatch {
+  return (dispatch) => (options, downstream) => {
+    new Replay(dispatch, options as CallOptions, downstream, policy, clock, emit).send()
+    return true
+  }
+}
+
+class Replay implements AttemptedCall {
+  readonly exchange: Exchange
+  readonly clock: Clock
+  readonly downstream: Dispatcher.DispatchHandler
+  readonly #dispatch: Dispatch
+  readonly #options: CallOptions
+  readonly #policy: Policy
+  readonly #emit: Emit
+  /** The status that led to the attempt under way. */
+  #replaying: number | undefined
+
+  constructor (dispatch: Dispatch, options: CallOptions, downstream: Dispatcher.DispatchHandler, policy: Policy, clock: Clock, emit: Emit) {
+    this.#dispatch = dispatch
+    this.#options = options
+    this.downstream = downstream
+    this.#policy = policy
+    this.clock = clock
+    this.#emit = emit
+    this.exchange = options.exchange
+  }
+
+  send (): void {
+    const exchange = this.exchange
+    exchange.attempt++
+    exchange.dispatchedAt = this.clock.elapsed()
+    this.#dispatch(this.#options, new Attempt(this))
+  }
+
+  /** Decides, as soon as an answer's head is there, whether it goes to the agent. */
+  judge (attempt: Attempt, answer: Answer): void {
+    const { source, credential, authority } = this.exchange
+    if (credential === undefined || source === undefined) {
+      // A 401 to a caller that brought no token of its own would send its OAuth client looking for a login.
+      const refused = answer.status === 401 && authority !== 'relay'
+      this.#closeReplay(refused ? 'refused' : 'mended')
+      return refused ? this.#refuse(attempt, answer) : attempt.forward(answer)
+    }
+    const error = challengeError(answer.headers['www-authenticate'])
+    const refusal = refusalOf(answer.status, error, this.#policy.refreshOn)
+    if (refusal === undefined && answer.status !== 401) {
+      source.accepted(credential)
+      this.#closeReplay('mended')
+      return attempt.forward(answer)
+    }
+    this.#closeReplay('refused')
+    const mendable = refusal !== undefined && this.#mayReplay() && (refusal === 'stale' || this.#mayBeStale(source, credential))
+    this.#emit({
+      event: 'rejected',
+      ...this.exchange.context(),
+      status: answer.status,
+      token: credential.fingerprint,
+      reason: error ?? 'none given',
+      replay: mendable,
+    })
+    if (mendable) {
+      attempt.hold()
+      void this.#mend(attempt, answer, source, credential)
+    } else if (answer.status === 401 || error === 'invalid_token') {
+      this.#refuse(attempt, answer)
+    } else {
+      attempt.forward(answer)
+    }
+  }
+
+  unanswered (): void {
+    this.#closeReplay('failed')
+  }
+
+  /** Whether a plain 403 may mean an old token: not where it was got for this very call, and not twice for any. */
+  #mayBeStale (source: CredentialSource, credential: Credential): boolean {
+    return source.firstDenial(credential) && !this.exchange.refreshed
+  }
+
+  #mayReplay (): boolean {
+    const now = this.clock.elapsed()
+    this.exchange.deadline ??= now + this.#policy.deadlineMs
+    return this.exchange.attempt <= this.#policy.replays && now < this.exchange.deadline
+  }
+
+  async #mend (attempt: Attempt, answer: Answer, source: CredentialSource, refused: Credential): Promise<void> {
+    let next: Credential | undefined
+    let failure: unknown
+    try {
+      await this.#backOff()
+      next = await source.renew(refused, 'rejected', this.exchange.deadline as number)
+    } catch (error) {
+      failure = error
+    }
+    try {
+      this.#settle(attempt, answer, refused, next, failure)
+    } catch (error) {
+      // Outside undici's own callbacks nobody else would catch it: the process would end, and every call with it.
+      this.#refuse(attempt, answer, new ValetError('ERR_INTERNAL', { cause: error }))
+    }
+  }
+
+  /** What becomes of a call whose answer was held, now that it is known whether there is a better credential. */
+  #settle (attempt: Attempt, answer: Answer, refused: Credential, next: Credential | undefined, failure: unknown): void {
+    const exchange = this.exchange
+    if (exchange.gone) return attempt.drop()
+    if (next !== undefined) {
+      if (next.generation === refused.generation) return this.#giveUp(attempt, answer)
+      exchange.credential = next
+      exchange.refreshed = true
+    } else {
+      if (!this.#policy.anonymous.has('refresh_failed')) return this.#giveUp(attempt, answer, failure)
+      this.#emit({ event: 'anonymous', ...exchange.context(), reason: 'refresh_failed' })
+      exchange.credential = undefined
+      exchange.authority = 'anonymous'
+    }
+    attempt.drop()
+    this.#replaying = answer.status
+    this.send()
+  }
+
+  /** A new token is tried at once. If that is refused too, its keys may not have got around yet, and time may help. */
+  async #backOff (): Promise<void> {
+    const earlier = this.exchange.attempt - 1
+    if (earlier === 0) return
+    const { baseMs, maxMs } = this.#policy.backoff
+    const wait = Math.min(maxMs, baseMs * 2 ** (earlier - 1))
+    await pause(this.clock, wait * (0.5 + this.clock.random() / 2))
+  }
+
+  /** A plain 403 may be a denial in earnest, so the agent gets to read it; a stale token is nothing it could act on. */
+  #giveUp (attempt: Attempt, answer: Answer, error?: unknown): void {
+    const stale = answer.status === 401 || challengeError(answer.headers['www-authenticate']) === 'invalid_token'
+    if (stale) this.#refuse(attempt, answer, error)
+    else attempt.forward(answer)
+  }
+
+  #refuse (attempt: Attempt, answer: Answer, error?: unknown): void {
+    attempt.drop()
+    const cause = error instanceof ValetError ? error : new ValetError('ERR_UPSTREAM_UNAUTHORIZED', { cause: error ?? `the upstream answered ${answer.status}` })
+    this.downstream.onResponseError?.(attempt.controller, cause)
+  }
+
+  #closeReplay (outcome: ReplayOutcome): void {
+    if (this.#replaying === undefined) return
+    this.#emit({ event: 'replayed', ...this.exchange.context(), status: this.#replaying, outcome })
+    this.#replaying = undefined
+  }
+}
