@@ -1,0 +1,26 @@
+/** What the parent tells the load generator and what it hears back, over the fork's channel (`serialization: 'advanced'`). */
+import type { AnswerKind } from '../wire.js'
+
+export interface Destination { port: number, path: string, headers: Record<string, string>, answer: AnswerKind }
+
+export type LoadCommand =
+  /** Connects, initialises an MCP session and makes `warmup` calls in all that are not measured, though they are verified. */
+  | { do: 'open', to: Destination, connections: number, warmup: number }
+  /** Closed loop: `calls` calls, each connection sends its next one when it has its answer. */
+  | { do: 'closed', calls: number }
+  /** Open loop: one call each 1/`rate` s whatever becomes of the others; latency counts from the time it was due. */
+  | { do: 'paced', rate: number, seconds: number }
+  /** One call on every connection at the same moment. */
+  | { do: 'burst' }
+  | { do: 'close' }
+
+/** Times in ms; `late` (open loop only) is how late the generator itself was: part of the latency, and not the proxy's. */
+export interface Outcome {
+  calls: number
+  failures: number
+  /** The first few failures in words. */
+  reasons: string[]
+  seconds: number
+  latencies: Float64Array
+  late?: Float64Array
+}
