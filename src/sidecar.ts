@@ -3,7 +3,7 @@ import { systemClock, type Clock } from './clock.js'
 import type { Config } from './config/config.js'
 import { Principals } from './credential/principals.js'
 import { createAdmin } from './http/admin.js'
-import { countCalls, drain } from './http/drain.js'
+import { drain } from './http/drain.js'
 import { createFront } from './http/front.js'
 import { LIMITS, listen, type Limits } from './http/server.js'
 import type { Secret } from './secret.js'
@@ -54,34 +54,35 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   const metrics = createMetrics(VERSION, upstreams, () => principals.census(upstreams, clock.now()))
   const emit = (event: ValetEvent): void => {
     metrics.observe(event)
-    options.onEvent?.(event)
+    try {
+      options.onEvent?.(event)
+    } catch {
+      // A listener that fails is no reason for a call to fail.
+    }
   }
   const principals = new Principals(config.principals.values(), { vault, clock, emit })
   const directory = new Directory(key.derive('session-key'), clock)
-  for (const session of config.sessions) directory.create(session, await session.key.read())
+  const traffic = { underWay: 0 }
+  let closing: Promise<void> | undefined
+  const front = createFront({ config, directory, credentialFor: principals.find.bind(principals), clock, emit, limits, traffic })
+  const admin = createAdmin({ limits, metrics, unready: () => closing === undefined ? [] : ['stopping'] })
 
-  let stopping = false
-  const credentialFor = principals.find.bind(principals)
-  const front = createFront({ config, directory, credentialFor, clock, emit, limits })
-  const underWay = countCalls(front)
-  const admin = createAdmin({ limits, metrics, unready: () => stopping ? ['stopping'] : [] })
-  const close = async (): Promise<void> => {
-    if (stopping) return
-    stopping = true
+  async function shutDown (): Promise<void> {
     emit({ event: 'stopping' })
-    await drain(front, underWay, clock, limits.grace)
+    await drain(front, traffic, clock, limits.grace)
     await principals.close()
-    await drain(admin, () => 0, clock, 0)
+    await drain(admin, { underWay: 0 }, clock, 0)
     await vault.close()
     emit({ event: 'stopped' })
   }
 
   try {
+    for (const session of config.sessions) directory.create(session, await session.key.read())
     const proxyUrl = await listen(front, config.listen)
     const adminUrl = await listen(admin, config.admin.listen)
     void principals.warm()
     emit({ event: 'listening', proxy: proxyUrl, admin: adminUrl, upstreams, principals: config.principals.size })
-    return { proxyUrl, adminUrl, sessions: sessionsOf(directory, principals, clock), close }
+    return { proxyUrl, adminUrl, sessions: sessionsOf(directory, principals, clock), close: async () => { await (closing ??= shutDown()) } }
   } catch (error) {
     await Promise.allSettled([front.close(), admin.close(), principals.close()])
     await vault.close()

@@ -21,15 +21,16 @@ const STRAY_KEY = /vk_[\w-]{43}/i
 /**
  * @param keyHeader the name in lower case of the header that carries a session key; `Authorization: Bearer vk_…` is
  *   understood beside it
+ * @param connection that the call came by
  */
-export function identify (headers: IncomingHttpHeaders, keyHeader: string, directory: Directory): Identity {
+export function identify (headers: IncomingHttpHeaders, keyHeader: string, directory: Directory, connection?: object): Identity {
   const key = headers[keyHeader] ?? bearerKey(headers.authorization)
   if (key === undefined) {
     const own = [headers.authorization, headers['x-api-key']].filter((value) => value !== undefined)
     if (own.some((value) => STRAY_KEY.test(String(value)))) return STRAY
     return own.length > 0 ? OWN_TOKEN : NOBODY
   }
-  const found = directory.find(String(key))
+  const found = directory.find(String(key), connection)
   return typeof found === 'string' ? { kind: 'refused', code: found } : { kind: 'caller', caller: found }
 }
 

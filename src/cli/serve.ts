@@ -47,9 +47,9 @@ function refuse (error: unknown, file: string): number {
 
 /** Words that were written for this, or what the system says; the message of an unforeseen fault may quote a secret. */
 function advice (error: unknown): string {
-  const { name, code, address, port, message } = error as NodeJS.ErrnoException & { address?: unknown, port?: unknown }
-  // A port that is taken is the one thing here that says too little by itself.
-  if (code === 'EADDRINUSE') return `${String(address)}${port === undefined ? '' : `:${String(port)}`} is in use: stop what listens there, or change listen and admin.listen`
+  const { name, code, address, port, message } = error as NodeJS.ErrnoException & { address?: unknown, port?: number }
+  // What is taken is the one thing here that says too little by itself; a socket's port is -1.
+  if (code === 'EADDRINUSE') return `${String(address)}${port === undefined || port < 0 ? '' : `:${port}`} is in use: stop what listens there, or change listen and admin.listen`
   if (code === 'EACCES') return `${message}: choose a port above 1023 or a socket path that this user may write`
   const expected = error instanceof RangeError || name === 'StateError' || name === 'SecretRefError' || /^E[A-Z]+$/.test(String(code))
   return expected ? message : faultOf(error)

@@ -7,6 +7,12 @@ import type { CredentialSource } from './credential.js'
 /** Milliseconds: where a call may go out without a credential, it need not wait through an outage for one. */
 const PATIENCE_BEFORE_FALLBACK = 5_000
 
+/** Until when a call may wait for a renewal, on the clock's monotonic scale. */
+export function patienceOf (exchange: Exchange, { anonymous }: Pick<UpstreamConfig, 'anonymous'>, clock: Clock): number {
+  const deadline = exchange.deadline as number
+  return anonymous.has('refresh_failed') ? Math.min(deadline, clock.elapsed() + PATIENCE_BEFORE_FALLBACK) : deadline
+}
+
 /**
  * Waits for a credential that is good to send and puts it on the exchange. Where none is to be had and the upstream's
  * policy allows it, the call goes on without one.
@@ -15,12 +21,10 @@ const PATIENCE_BEFORE_FALLBACK = 5_000
 export async function acquire (exchange: Exchange, source: CredentialSource, upstream: UpstreamConfig, clock: Clock, emit: Emit): Promise<void> {
   exchange.refreshed = true
   exchange.deadline = clock.elapsed() + upstream.deadlineMs
-  const fallback = upstream.anonymous.has('refresh_failed')
-  const patience = fallback ? clock.elapsed() + PATIENCE_BEFORE_FALLBACK : Infinity
   try {
-    exchange.credential = await source.usable(Math.min(exchange.deadline, patience))
+    exchange.credential = await source.usable(patienceOf(exchange, upstream, clock))
   } catch (error) {
-    if (!fallback) throw error
+    if (!upstream.anonymous.has('refresh_failed')) throw error
     emit({ event: 'anonymous', ...exchange.context(), reason: 'refresh_failed' })
     exchange.authority = 'anonymous'
   }

@@ -78,9 +78,8 @@ export class Provider implements CredentialSource {
   }
 
   current (): Credential | undefined {
-    const credential = this.#renewal.credential
-    if (credential === undefined) return undefined
-    const phase = phaseOf(credential, this.#clock.now())
+    const { credential } = this.#renewal
+    const phase = credential === undefined ? 'dead' : phaseOf(credential, this.#clock.now())
     return phase === 'valid' || phase === 'expiring' ? credential : undefined
   }
 
@@ -215,7 +214,7 @@ export class Provider implements CredentialSource {
 
   /** Milliseconds until the next background renewal; Infinity where only a 401 asks for one. */
   #untilRenewal (): number {
-    const credential = this.#renewal.credential
+    const { credential } = this.#renewal
     // A token without an expiry has nothing to be ahead of, even if its source was found unchanged.
     const timeless = credential !== undefined && credential.expiresAt === undefined
     if (this.#failure !== undefined) return this.#failure.error.kind === 'unchanged' && timeless ? Infinity : this.#failure.retryAt - this.#clock.elapsed()

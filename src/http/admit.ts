@@ -15,15 +15,19 @@ const WELL_KNOWN = /^[^?]*\/\.well-known(?:[/?]|$)/i
  * has been read yet; only where it is refused a small one is, for the id that the answer echoes.
  */
 export function admit (options: RouteOptions): (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void {
-  const { config, directory, clock, emit, upstream } = options
+  const { config, directory, clock, emit, upstream, traffic } = options
   return (request, reply, done) => {
     const exchange = new Exchange(request.id, request.method, upstream.name, clock.elapsed())
     request.exchange = exchange
-    reply.raw.once('close', () => abandon(exchange, options, reply.raw.writableFinished))
+    traffic.underWay++
+    reply.raw.on('close', () => {
+      traffic.underWay--
+      abandon(exchange, options, reply.raw.writableFinished)
+    })
     // A client that has just been refused looks for a login here, and must find none.
     if (WELL_KNOWN.test(request.raw.url as string)) return fail(exchange, reply, new ValetError('ERR_NOT_FOUND'), options)
 
-    const identity = identify(request.headers, config.callers.header, directory)
+    const identity = identify(request.headers, config.callers.header, directory, request.raw.socket)
     const authority = authorityFor(identity, upstream.anonymous, config.callers)
     if (isErrorCode(authority)) {
       void readRpc(request.raw).then((rpc) => {

@@ -45,12 +45,17 @@ function partingOf (exchange: Exchange): CallOutcome {
 function report (exchange: Exchange, outcome: CallOutcome, emit: Emit): void {
   if (exchange.reported) return
   exchange.reported = true
+  const { caller, rpc, attempt } = exchange
   emit({
     event: 'call',
-    ...exchange.context(),
     request_id: exchange.requestId,
+    principal: caller?.principal,
+    agent: caller?.agent,
+    upstream: exchange.upstream,
     method: exchange.method,
-    rpc_method: exchange.rpc.method,
+    rpc_method: rpc.method,
+    tool: rpc.tool,
+    attempt,
     status: exchange.status,
     outcome,
     code: exchange.code,

@@ -4,26 +4,18 @@ import { pause, type Clock } from '../clock.js'
 /** Milliseconds between two looks at what is still under way. */
 const LOOK_EVERY = 50
 
-/** Counts the calls under way on a server; to be set up before the server listens. */
-export function countCalls (app: FastifyInstance): () => number {
-  let underWay = 0
-  app.addHook('onRequest', (_request, reply, done) => {
-    underWay++
-    reply.raw.once('close', () => { underWay-- })
-    done()
-  })
-  return () => underWay
-}
+/** How many calls a listener has under way. */
+export interface Traffic { underWay: number }
 
 /**
  * Takes no new connections, lets the calls under way end, and then closes what is left. That must be done by force: to
  * Node a connection on which nothing was ever sent is active, not idle, and clients like to open one in advance.
  * @param grace milliseconds after which calls under way are cut off
  */
-export async function drain (app: FastifyInstance, underWay: () => number, clock: Clock, grace: number): Promise<void> {
+export async function drain (app: FastifyInstance, traffic: Traffic, clock: Clock, grace: number): Promise<void> {
   const closed = app.close()
   const deadline = clock.elapsed() + grace
-  while (underWay() > 0 && clock.elapsed() < deadline) await pause(clock, LOOK_EVERY)
+  while (traffic.underWay > 0 && clock.elapsed() < deadline) await pause(clock, LOOK_EVERY)
   app.server.closeAllConnections()
   await closed
 }

@@ -3,11 +3,12 @@ import { createGuard } from '../caller/guard.js'
 import { ValetError, type ErrorCode } from '../errors.js'
 import { NO_RPC } from '../exchange.js'
 import { faultOf } from '../telemetry/fault.js'
+import { fail } from './conclude.js'
 import { allowOrigin } from './cors.js'
 import { malformedRequests } from './malformed.js'
 import { upstreamRoutes, type ProxyOptions } from './proxy.js'
 import { asValetError, replyError } from './reply-error.js'
-import { isPlainHead, isPlainTarget } from './request-guard.js'
+import { headGuard, isPlainTarget } from './request-guard.js'
 import { createServer } from './server.js'
 
 /** The listener that agents call: refuses what must not come in at all, and has a way to each upstream behind it. */
@@ -16,11 +17,14 @@ export function createFront (options: ProxyOptions): FastifyInstance {
   const deny = (requestId: string, code: ErrorCode): void => emit({ event: 'denied', request_id: requestId, code })
   const app = createServer(options.limits, malformedRequests((requestId) => deny(requestId, 'ERR_REQUEST_INVALID')))
   const guard = createGuard(config.callers, config.listen)
+  const isPlainHead = headGuard(config.callers.header)
+  /** What nearly every call asks for, to the letter; the config has been checked. */
+  const paths = new Set([...config.upstreams.values()].map(({ path }) => path))
   app.decorateRequest('exchange', null)
 
   app.addHook('onRequest', (request, reply, done) => {
     const { url, headers } = request.raw
-    const malformed = !isPlainTarget(url as string) || !isPlainHead(request.raw, config.callers.header)
+    const malformed = !(paths.has(url as string) || isPlainTarget(url as string)) || !isPlainHead(request.raw)
     const code = malformed ? 'ERR_REQUEST_INVALID' : guard(headers.host, headers.origin)
     if (code !== undefined) {
       deny(request.id, code)
@@ -36,8 +40,9 @@ export function createFront (options: ProxyOptions): FastifyInstance {
   })
   app.setErrorHandler((thrown, request, reply) => {
     const error = asValetError(thrown)
+    if (request.exchange !== null) return fail(request.exchange, reply, error, options)
     if (error.code === 'ERR_INTERNAL') emit({ event: 'internal_error', request_id: request.id, reason: faultOf(thrown) })
-    replyError(reply, request.exchange ?? { rpc: NO_RPC, requestId: request.id }, error)
+    replyError(reply, { rpc: NO_RPC, requestId: request.id }, error)
   })
 
   for (const upstream of config.upstreams.values()) void app.register(upstreamRoutes, { ...options, upstream })

@@ -1,6 +1,5 @@
 import httpProxy from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Dispatcher } from 'undici'
 import type { Directory } from '../caller/directory.js'
 import type { Clock } from '../clock.js'
 import type { Config, UpstreamConfig } from '../config/config.js'
@@ -10,12 +9,13 @@ import { ValetError } from '../errors.js'
 import type { Exchange } from '../exchange.js'
 import { summarize } from '../mcp/message.js'
 import type { Emit } from '../telemetry/events.js'
-import { CALL, UpstreamDispatcher, type Headers } from '../upstream/dispatcher.js'
+import { UpstreamDispatcher } from '../upstream/dispatcher.js'
 import { reasonOf } from '../upstream/failure.js'
 import { requestHeaderFilter } from '../upstream/headers.js'
 import { admit } from './admit.js'
 import { answered, fail } from './conclude.js'
 import { asValetError } from './reply-error.js'
+import type { Traffic } from './drain.js'
 import type { Limits } from './server.js'
 
 declare module 'fastify' {
@@ -32,6 +32,7 @@ export interface ProxyOptions {
   readonly clock: Clock
   readonly emit: Emit
   readonly limits: Limits
+  readonly traffic: Traffic
 }
 
 export interface RouteOptions extends ProxyOptions {
@@ -60,24 +61,22 @@ export async function upstreamRoutes (app: FastifyInstance, options: RouteOption
     rewritePrefix: upstream.url.pathname,
     httpMethods: ['POST', 'GET', 'DELETE'],
     proxyPayloads: false,
-    undici: { request: dispatcher.request.bind(dispatcher) as unknown as Dispatcher['request'] },
     disableRequestLogging: true,
-    handler: sender(options),
-    replyOptions: {
-      // The library would take Retry-After's seconds for milliseconds, and repeat a GET ten times on 503.
-      retryDelay: () => null,
-      onError: (reply, { error }) => fail(reply.request.exchange as Exchange, reply as FastifyReply, asValetError(error), options),
-    },
+    handler: forwarder(options, dispatcher),
   })
 }
 
-type Handler = (request: FastifyRequest, reply: FastifyReply, destination: string, replyOptions: object) => void
+type Handler = (request: FastifyRequest, reply: FastifyReply, destination: string) => void
 
-function sender (options: RouteOptions): Handler {
+/**
+ * What the library does with a call once it has found its destination, in place of its own `reply.from`: that copies the
+ * caller's headers twice, and each answer through a stream of its own, for a tenth of what a call costs in all.
+ */
+function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Handler {
   const { config, credentialFor, clock, emit, upstream } = options
   const filter = requestHeaderFilter(config.callers.header, upstream.headers.keys())
 
-  return (request, reply, destination, replyOptions) => {
+  return (request, reply, destination) => {
     const exchange = request.exchange as Exchange
     const body = request.body as Buffer | undefined
     exchange.receiving = clock.elapsed() - exchange.admittedAt
@@ -99,21 +98,25 @@ function sender (options: RouteOptions): Handler {
 
     function send (): void {
       if (exchange.gone) return
-      // The bare path means the upstream's URL to the letter, a trailing slash included, as some servers insist on one.
-      const bare = (request.raw.url as string).split('?', 1)[0] === upstream.path
-      reply.from(bare ? upstream.url.pathname : destination, {
-        ...replyOptions,
-        body,
-        contentType: request.headers['content-type'] ?? 'application/octet-stream',
-        rewriteRequestHeaders: outgoing,
-      } as object)
-    }
-
-    /** The call itself, riding on an object of headers that has nothing else left to say. */
-    function outgoing (): Headers {
-      const headers = filter(request.headers, exchange.authority === 'relay')
-      const raw = reply.raw
-      return { [CALL]: { exchange, raw, headers, onHead: () => { reply.hijack() }, onAnswered: () => answered(exchange, options) } } as Headers
+      const { rawHeaders, headers: { connection } } = request.raw
+      dispatcher.send({ method: request.method, path: targetOf(request.raw.url as string, destination, upstream), body }, {
+        exchange,
+        raw: reply.raw,
+        headers: filter(rawHeaders, connection, exchange.authority === 'relay'),
+        onHead: () => { reply.hijack() },
+        onAnswered: () => answered(exchange, options),
+      }, (error) => fail(exchange, reply, error, options))
     }
   }
+}
+
+/**
+ * The path at the upstream, with the caller's query. The bare path means the upstream's URL to the letter, a trailing
+ * slash included, as some servers insist on one.
+ */
+function targetOf (url: string, destination: string, { path, url: { pathname } }: UpstreamConfig): string {
+  if (url === path) return pathname
+  const query = url.indexOf('?')
+  if (query < 0) return destination
+  return (query === path.length ? pathname : destination) + url.slice(query)
 }

@@ -13,7 +13,9 @@ const DOT_SEGMENT = /\/\.\.|\.\.(?:\/|$)|\/\.(?:[/;]|%3b|$)/i
 const QUERY = /^[\x21\x22\x24-\x7e]*$/
 
 /** Headers that decide where a request ends, where it goes or who sent it; two of them are two opinions (RFC 9110 §5.3). */
-const SINGLE = new Set(['host', 'content-length', 'content-type', 'transfer-encoding', 'authorization', 'origin', 'mcp-session-id'])
+const SINGLE = ['host', 'content-length', 'content-type', 'transfer-encoding', 'authorization', 'origin', 'mcp-session-id']
+/** Spellings of names that are remembered; agents use a dozen, and what a stranger makes up must not fill the memory. */
+const MOST_SPELLINGS = 256
 
 /** Whether a request target may be passed on: nothing in it may mean another path to the server behind. */
 export function isPlainTarget (target: string): boolean {
@@ -24,20 +26,30 @@ export function isPlainTarget (target: string): boolean {
 }
 
 /**
- * Whether a request's head can be read in one way only: HTTP/1, no transfer coding but `chunked` alone, which is the only
- * one that is undone here, and each header that may come once came once.
+ * Tells whether a request's head can be read in one way only: HTTP/1, no transfer coding but `chunked` alone, which is the
+ * only one that is undone here, and each header that may come once came once.
  * @param also the header of the session key, in lower case
  */
-export function isPlainHead (request: IncomingMessage, also: string): boolean {
-  const coding = request.headers['transfer-encoding']
-  if (request.httpVersionMajor !== 1 || (coding !== undefined && coding.toLowerCase() !== 'chunked')) return false
-  const { rawHeaders } = request
-  let seen: string[] | undefined
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = (rawHeaders[i] as string).toLowerCase()
-    if (!SINGLE.has(name) && name !== also) continue
-    if (seen?.includes(name) === true) return false
-    seen = seen === undefined ? [name] : [...seen, name]
+export function headGuard (also: string): (request: IncomingMessage) => boolean {
+  const bits = new Map([...new Set([...SINGLE, also])].map((name, i) => [name, 1 << i]))
+  const spellings = new Map<string, number>()
+
+  const bitOf = (spelling: string): number => {
+    const bit = bits.get(spelling.toLowerCase()) ?? 0
+    if (spellings.size < MOST_SPELLINGS) spellings.set(spelling, bit)
+    return bit
   }
-  return true
+
+  return ({ httpVersionMajor, headers, rawHeaders }) => {
+    const coding = headers['transfer-encoding']
+    if (httpVersionMajor !== 1 || (coding !== undefined && coding.toLowerCase() !== 'chunked')) return false
+    let seen = 0
+    for (let i = 0; i < rawHeaders.length; i += 2) {
+      const spelling = rawHeaders[i] as string
+      const bit = spellings.get(spelling) ?? bitOf(spelling)
+      if ((seen & bit) !== 0) return false
+      seen |= bit
+    }
+    return true
+  }
 }

@@ -1,4 +1,5 @@
 import { NO_RPC, type RpcSummary } from '../exchange.js'
+import { isModest } from './modest.js'
 
 /** Every method of MCP 2024-11-05 to 2026-07-28: anything else is counted as `other`, since a label must be bounded. */
 const METHODS = new Set([
@@ -20,6 +21,7 @@ const OTHER: RpcSummary = { id: null, method: 'other', tool: undefined }
  */
 export function summarize (body: Buffer | undefined): RpcSummary {
   if (body === undefined || body.length === 0) return NO_RPC
+  if (!isModest(body)) return OTHER
   let message: unknown
   try {
     message = JSON.parse(body.toString('utf8'))

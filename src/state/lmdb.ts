@@ -35,7 +35,7 @@ async function openDatabase (path: string): Promise<RootDatabase<Buffer, string>
     for (const own of [file, `${file}-lock`]) await forOwnerAlone(own)
     return open<Buffer, string>({ path: file, encoding: 'binary', maxDbs: 4 })
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
+    const why = (error as Error).message
     throw new StateError(`the state folder ${path} cannot be opened (${why}): make it writable for this user, or name another under state.path`, { cause: error })
   }
 }

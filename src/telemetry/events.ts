@@ -81,8 +81,13 @@ export interface RefreshEvent extends Context {
 }
 
 /** One call has come to its end. Durations in milliseconds. */
-export interface CallEvent extends Context {
+/* Made of one literal, for each call: fields that do not apply are undefined. */
+export interface CallEvent {
   readonly event: 'call'
+  readonly principal: string | undefined
+  readonly agent: string | undefined
+  readonly tool: string | undefined
+  readonly attempt: number
   readonly request_id: string
   readonly upstream: string
   readonly method: string

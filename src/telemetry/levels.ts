@@ -1,4 +1,4 @@
-import type { ValetEvent } from './events.js'
+import type { RefreshEvent, ValetEvent } from './events.js'
 
 export type Level = 'debug' | 'info' | 'warn' | 'error'
 
@@ -12,16 +12,19 @@ export function levelOf (event: ValetEvent): Level {
     case 'listening': case 'stopping': case 'stopped': case 'anonymous': return 'info'
     case 'rejected': return event.replay ? 'info' : 'warn'
     case 'replayed': return event.outcome === 'mended' ? 'info' : 'warn'
-    case 'refresh': return refreshLevel(event.outcome)
+    case 'refresh': return refreshLevel(event)
     case 'warning': case 'denied': return 'warn'
     case 'failed': return event.code === 'ERR_CREDENTIAL_REVOKED' ? 'error' : 'warn'
     case 'state_failed': case 'internal_error': return 'error'
   }
 }
 
-function refreshLevel (outcome: Extract<ValetEvent, { event: 'refresh' }>['outcome']): Level {
+/** Of an outage of hours the log tells the first failure and the 2nd, 4th, 8th …: what it is about has not changed meanwhile. */
+function refreshLevel ({ outcome, attempt = 1 }: RefreshEvent): Level {
   if (outcome === 'revoked') return 'error'
-  return outcome === 'unavailable' ? 'warn' : 'info'
+  const worthTelling = Number.isInteger(Math.log2(attempt))
+  if (outcome === 'unavailable') return worthTelling ? 'warn' : 'debug'
+  return outcome === 'unchanged' && !worthTelling ? 'debug' : 'info'
 }
 
 /** The sentence of each event, for people; programs read `event`. */

@@ -17,6 +17,8 @@ export async function createLog (options: LogOptions = {}): Promise<(event: Vale
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
+    // What an agent made up, or a config: it must not move a terminal's cursor.
+    serializers: { tool: printable, agent: printable, principal: printable },
   }, options.destination ?? await standardOutput(options.pretty === true))
   return (event) => write(logger, event)
 }
@@ -24,6 +26,11 @@ export async function createLog (options: LogOptions = {}): Promise<(event: Vale
 function write (logger: Logger, event: ValetEvent): void {
   const level = levelOf(event)
   if (logger.isLevelEnabled(level)) logger[level](event, messageOf(event))
+}
+
+/** Control, format and other characters without a shape of their own, and line separators, as a replacement character. */
+function printable (text: unknown): unknown {
+  return typeof text === 'string' ? text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '\ufffd') : text
 }
 
 async function standardOutput (pretty: boolean): Promise<DestinationStream> {

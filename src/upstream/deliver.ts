@@ -45,6 +45,8 @@ export class Delivery implements Dispatcher.DispatchHandler {
   readonly #call: Call
   readonly #onFailure: (error: Error) => void
   #started = false
+  /** The head, until it is written with whatever has come with it. */
+  #head: { readonly status: number, readonly headers: string[] } | undefined
   #stream = false
   /** What has come in this turn of the event loop and has not been written yet. */
   #pieces: Buffer[] = []
@@ -61,12 +63,12 @@ export class Delivery implements Dispatcher.DispatchHandler {
   onRequestStart (): void {}
 
   onResponseStart (controller: Controller, status: number, headers: Headers): void {
-    const { exchange, raw } = this.#call
+    const { exchange } = this.#call
     this.#started = true
     if (exchange.gone) return
     exchange.status = status
     this.#call.onHead()
-    raw.writeHead(status, responseHeaders(headers, exchange.credential?.token.reveal(), this.#way))
+    this.#head = { status, headers: responseHeaders(headers, exchange.credential?.token.reveal(), this.#way) }
     this.#stream = String(headers['content-type'] ?? '').startsWith('text/event-stream')
     if (this.#stream) this.#way.onStream(true)
     this.#flushSoon(controller)
@@ -84,7 +86,8 @@ export class Delivery implements Dispatcher.DispatchHandler {
     if (exchange.gone) return
     const rest = this.#take()
     // Node puts a string, but not a buffer, into one piece with the head; Latin-1 keeps the bytes as they are.
-    if (!raw.headersSent && rest.length <= WORTH_JOINING) raw.end(rest.toString('latin1'), 'latin1')
+    const whole = this.#writeHead(rest.length)
+    if (whole && rest.length <= WORTH_JOINING) raw.end(rest.toString('latin1'), 'latin1')
     else raw.end(rest)
     this.#firstByte()
     this.#call.onAnswered()
@@ -115,9 +118,24 @@ export class Delivery implements Dispatcher.DispatchHandler {
   #flush (controller: Controller): void {
     const { exchange, raw } = this.#call
     if (exchange.gone || raw.writableEnded || raw.destroyed) return
+    this.#writeHead()
     if (this.#pieces.length === 0) raw.flushHeaders()
     else if (!raw.write(this.#take())) this.#waitForReader(controller)
     this.#firstByte()
+  }
+
+  /**
+   * @param length of the whole body, where that is known: then no chunks are needed for it
+   * @returns whether it was still to be written
+   */
+  #writeHead (length?: number): boolean {
+    const head = this.#head
+    if (head === undefined) return false
+    this.#head = undefined
+    const { status, headers } = head
+    if (length !== undefined && length > 0 && !headers.includes('content-length')) headers.push('content-length', String(length))
+    this.#call.raw.writeHead(status, headers)
+    return true
   }
 
   #take (): Buffer {

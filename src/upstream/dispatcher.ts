@@ -1,4 +1,4 @@
-import { Pool, type Dispatcher } from 'undici'
+import { Pool } from 'undici'
 import type { Clock } from '../clock.js'
 import type { UpstreamConfig } from '../config/config.js'
 import { ValetError } from '../errors.js'
@@ -10,10 +10,8 @@ import { inPieces } from './pieces.js'
 import { replay } from './replay.js'
 import { connectOptions } from './tls.js'
 
-/** Under this a call rides on the headers object, which is what the forwarding library hands through whole. */
-export const CALL = Symbol('mcp-valet.call')
-
-export type Headers = Record<string, string> & { [CALL]?: Call }
+/** What is sent: below the origin of the upstream, the path with its query. */
+export interface Outgoing { readonly method: string, readonly path: string, readonly body: Buffer | undefined }
 
 /**
  * The way to one upstream: a connection pool of its own, so that no credential can reach another origin, with TLS
@@ -63,23 +61,21 @@ export class UpstreamDispatcher {
   }
 
   /**
-   * Sends a call and writes the answer straight to the agent's connection: what @fastify/reply-from calls for each
-   * request. The callback is for failures only.
+   * Sends a call and writes the answer straight to the agent's connection.
+   * @param onFailure there will be no answer, and nothing has gone to the agent
    */
-  request (options: Dispatcher.DispatchOptions, callback: (error: Error) => void): void {
-    const call = (options.headers as Headers)[CALL]
-    if (call === undefined) return callback(new ValetError('ERR_INTERNAL', { cause: 'a request without its call' }))
-    if (this.#dispatch !== undefined) return this.#send(this.#dispatch, options, call, callback)
+  send (outgoing: Outgoing, call: Call, onFailure: (error: ValetError) => void): void {
+    if (this.#dispatch !== undefined) return this.#sendBy(this.#dispatch, outgoing, call, onFailure)
     this.open()
-      .then((dispatch) => this.#send(dispatch, options, call, callback))
-      .catch((error: unknown) => callback(new ValetError('ERR_UPSTREAM_UNREACHABLE', { cause: reasonOf(error) })))
+      .then((dispatch) => this.#sendBy(dispatch, outgoing, call, onFailure))
+      .catch((error: unknown) => onFailure(new ValetError('ERR_UPSTREAM_UNREACHABLE', { cause: reasonOf(error) })))
   }
 
-  #send (dispatch: Dispatch, { origin, path, method, body }: Dispatcher.DispatchOptions, call: Call, callback: (error: Error) => void): void {
-    const delivery = new Delivery(this.#way, call, (error) => callback(error instanceof ValetError ? error : failureOf(error)))
-    const pieces = Buffer.isBuffer(body) ? inPieces(body) : undefined
-    const headers = pieces === undefined || pieces === body ? call.headers : [...call.headers, 'content-length', String((body as Buffer).length)]
-    dispatch({ origin, path, method, headers, body: pieces ?? body, exchange: call.exchange } as CallOptions, delivery)
+  #sendBy (dispatch: Dispatch, { method, path, body }: Outgoing, call: Call, onFailure: (error: ValetError) => void): void {
+    const delivery = new Delivery(this.#way, call, (error) => onFailure(error instanceof ValetError ? error : failureOf(error)))
+    const pieces = body === undefined ? undefined : inPieces(body)
+    const headers = body === undefined || pieces === body ? call.headers : [...call.headers, 'content-length', String(body.length)]
+    dispatch({ path, method, headers, body: pieces, exchange: call.exchange } as CallOptions, delivery)
   }
 
   /** Lets calls under way end. */

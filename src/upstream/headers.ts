@@ -1,5 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http'
-
 /** Meant for one hop only (RFC 9110 §7.6.1), or about the connection that ends here. */
 const HOP_BY_HOP = [
   'connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'proxy-authentication-info',
@@ -17,25 +15,41 @@ const NOT_FOR_AGENTS = new Set([
   'set-cookie', 'set-cookie2', 'www-authenticate', 'authentication-info', 'authorization', 'x-api-key', 'alt-svc', 'clear-site-data',
 ])
 
-/** Which of a caller's headers go to an upstream, as a flat list of names and values. */
-export type RequestHeaderFilter = (headers: IncomingHttpHeaders, keepOwnToken: boolean) => string[]
+/**
+ * Which of a caller's headers go to an upstream. Both sides are flat lists of names and values, as node:http has them in
+ * `rawHeaders`, so that what came in two lines leaves in two.
+ */
+export type RequestHeaderFilter = (rawHeaders: readonly string[], connection: string | undefined, keepOwnToken: boolean) => string[]
+
+/** Spellings of names that are remembered; agents use a dozen, and what a stranger makes up must not fill the memory. */
+const MOST_SPELLINGS = 256
+
+type Verdict = 'keep' | 'own_token' | 'drop'
 
 /**
  * @param keyHeader the header of the session key, in lower case
  * @param injected the names of the headers that the sidecar itself sets at this upstream
  */
 export function requestHeaderFilter (keyHeader: string, injected: Iterable<string>): RequestHeaderFilter {
-  const own = new Set(['authorization', 'x-api-key'])
   const never = new Set([...HOP_BY_HOP, ...CREDENTIALS, ...[keyHeader, ...injected].map(asRead)])
-  return (headers, keepOwnToken) => {
-    const listed = connectionListed(headers.connection)
+  const spellings = new Map<string, { readonly name: string, readonly verdict: Verdict }>()
+
+  const judge = (spelling: string): { readonly name: string, readonly verdict: Verdict } => {
+    const name = spelling.toLowerCase()
+    const verdict = !never.has(asRead(name)) ? 'keep' : name === 'authorization' || name === 'x-api-key' ? 'own_token' : 'drop'
+    const judged = { name, verdict } as const
+    if (spellings.size < MOST_SPELLINGS) spellings.set(spelling, judged)
+    return judged
+  }
+
+  return (rawHeaders, connection, keepOwnToken) => {
+    const listed = connectionListed(connection)
     const kept: string[] = []
-    for (const name in headers) {
-      const value = headers[name]
-      if (value === undefined || listed?.has(name) === true) continue
-      if (never.has(asRead(name)) && !(keepOwnToken && own.has(name))) continue
-      if (typeof value === 'string') kept.push(name, value)
-      else for (const one of value) kept.push(name, one)
+    for (let i = 0; i < rawHeaders.length; i += 2) {
+      const spelling = rawHeaders[i] as string
+      const { name, verdict } = spellings.get(spelling) ?? judge(spelling)
+      if (verdict === 'drop' || (verdict === 'own_token' && !keepOwnToken) || listed?.has(name) === true) continue
+      kept.push(name, rawHeaders[i + 1] as string)
     }
     return kept
   }

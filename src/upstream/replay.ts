@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici'
 import { pause, type Clock } from '../clock.js'
 import type { UpstreamConfig } from '../config/config.js'
+import { patienceOf } from '../credential/acquire.js'
 import type { Credential, CredentialSource } from '../credential/credential.js'
 import { ValetError } from '../errors.js'
 import type { Exchange } from '../exchange.js'
@@ -106,7 +107,7 @@ class Replay implements AttemptedCall {
     let failure: unknown
     try {
       await this.#backOff()
-      next = await source.renew(refused, 'rejected', this.exchange.deadline as number)
+      next = await source.renew(refused, 'rejected', patienceOf(this.exchange, this.#policy, this.clock))
     } catch (error) {
       failure = error
     }
