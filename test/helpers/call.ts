@@ -12,7 +12,7 @@ export interface CallAnswer {
   readonly headers: IncomingHttpHeaders
   readonly body: string
   /** The body as JSON; throws where it is none. */
-  json (): any // eslint-disable-line @typescript-eslint/no-explicit-any -- tests look into answers of any shape
+  json (): any
 }
 
 /** A JSON-RPC request as an agent would send it. */

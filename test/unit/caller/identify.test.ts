@@ -1,0 +1,85 @@
+import { createSecretKey, randomBytes } from 'node:crypto'
+import t from 'tap'
+import { Directory } from '../../../src/caller/directory.js'
+import { createGuard } from '../../../src/caller/guard.js'
+import { identify } from '../../../src/caller/identify.js'
+import { authorityFor, isErrorCode } from '../../../src/policy/authority.js'
+import { testClock } from '../../helpers/clock.js'
+
+const directory = new Directory(createSecretKey(randomBytes(32)), testClock())
+const { key, session } = directory.create({ principal: 'alice', agent: 'planner' })
+const good = key.reveal()
+const who = (headers: Record<string, string>) => identify(headers, 'x-session-key', directory)
+const CALLER = { kind: 'caller', caller: { session: session.id, principal: 'alice', agent: 'planner' } }
+const UNKNOWN = { kind: 'refused', code: 'ERR_SESSION_UNKNOWN' }
+
+for (const [what, headers, expected] of [
+  ['a key in its header', { 'x-session-key': good }, CALLER],
+  ['a key as a bearer', { authorization: `Bearer ${good}` }, CALLER],
+  ['a key as a bearer in another case', { authorization: `bEARER  ${good} ` }, CALLER],
+  ['a key beside a token of its own', { 'x-session-key': good, authorization: 'Bearer own', 'x-api-key': 'own' }, CALLER],
+  ['a wrong key beside a good one', { 'x-session-key': 'x', authorization: `Bearer ${good}` }, UNKNOWN],
+  ['an empty key', { 'x-session-key': '' }, UNKNOWN],
+  ['a bearer that begins like a key', { authorization: 'Bearer vk_' }, UNKNOWN],
+  ['a key as an API key', { 'x-api-key': good }, UNKNOWN],
+  ['a key without a scheme', { authorization: good }, UNKNOWN],
+  ['a key and more', { authorization: `Bearer ${good} more` }, UNKNOWN],
+  ['a token', { authorization: 'Bearer own' }, { kind: 'own_token' }],
+  ['an API key', { 'x-api-key': 'own' }, { kind: 'own_token' }],
+  ['nothing', {}, { kind: 'nobody' }],
+] as const) {
+  t.test(`row 35: ${what} is ${expected.kind}`, (t) => {
+    t.same(who(headers), expected)
+    t.end()
+  })
+}
+
+const NONE = new Set<never>()
+const OPEN = new Set(['no_principal'] as const)
+for (const [identity, anonymous, relayAuthorization, expected] of [
+  [CALLER, NONE, false, 'credential'],
+  [CALLER, OPEN, true, 'credential'],
+  [UNKNOWN, OPEN, true, 'ERR_SESSION_UNKNOWN'],
+  [{ kind: 'own_token' }, NONE, false, 'ERR_SESSION_REQUIRED'],
+  [{ kind: 'own_token' }, OPEN, false, 'anonymous'],
+  [{ kind: 'own_token' }, NONE, true, 'relay'],
+  [{ kind: 'own_token' }, OPEN, true, 'relay'],
+  [{ kind: 'nobody' }, NONE, true, 'ERR_SESSION_REQUIRED'],
+  [{ kind: 'nobody' }, OPEN, false, 'anonymous'],
+] as const) {
+  t.test(`row 35: ${identity.kind}, ${anonymous === OPEN ? 'open' : 'closed'}, ${relayAuthorization ? 'relaying' : 'not relaying'}: ${expected}`, (t) => {
+    const verdict = authorityFor(identity as never, anonymous, { relayAuthorization })
+    t.equal(verdict, expected)
+    t.equal(isErrorCode(verdict), expected.startsWith('ERR_'))
+    t.end()
+  })
+}
+
+const callers = (hosts: string[] = []) => ({ header: 'x-session-key', hosts, origins: [], relayAuthorization: false })
+
+t.test('row 39: the address that is listened on is served by its name', (t) => {
+  const guard = createGuard(callers(), { host: 'Valet.Internal', port: 1 })
+  t.equal(guard('valet.internal:1', undefined), undefined)
+  t.equal(guard('other.internal', undefined), 'ERR_HOST_REFUSED')
+  t.end()
+})
+
+for (const host of ['0.0.0.0', '::']) {
+  t.test(`row 39: listening on ${host} serves no further name`, (t) => {
+    const guard = createGuard(callers(), { host, port: 1 })
+    for (const name of [`${host}`, `[${host}]`, '192.168.0.1', 'evil.example', '']) t.equal(guard(name, undefined), 'ERR_HOST_REFUSED', name)
+    t.equal(guard('localhost', undefined), undefined)
+    t.end()
+  })
+}
+
+t.test('row 39: on a socket loopback names are served, and those of the list', (t) => {
+  const guard = createGuard(callers(['valet']), { socket: '/run/valet.sock' })
+  t.same(['localhost', 'VALET:80', 'evil.example', undefined].map((host) => guard(host, undefined)), [undefined, undefined, 'ERR_HOST_REFUSED', 'ERR_HOST_REFUSED'])
+  t.end()
+})
+
+t.test('row 39: what is no name in the list does not open the door to what is no name in Host', (t) => {
+  t.equal(createGuard(callers(['::not a host::', '']), { host: '127.0.0.1', port: 1 })('[', undefined), 'ERR_HOST_REFUSED')
+  t.end()
+})

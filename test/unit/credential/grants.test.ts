@@ -1,0 +1,65 @@
+import { inspect } from 'node:util'
+import t from 'tap'
+import { Credential } from '../../../src/credential/credential.js'
+import { authorizationServer } from '../../../src/credential/grants/oauth.js'
+import { askTokenEndpoint, retryAfter } from '../../../src/credential/grants/token-endpoint.js'
+import { recordName } from '../../../src/credential/record.js'
+import { Secret } from '../../../src/secret.js'
+import { manualClock } from '../../helpers/manual-clock.js'
+import { mint, startTokenServer } from '../../helpers/tokens.js'
+
+const now = (): number => Date.now()
+
+t.test('row 15: an endpoint that does not answer in time is told, wherever it stops', async (t) => {
+  const silent = await startTokenServer(t, () => 'hang')
+  await t.rejects(askTokenEndpoint(silent.endpoint, {}, { now, patienceMs: 30 }), { name: 'GrantError', kind: 'unavailable', reason: 'the token endpoint did not answer within 0.03 s' })
+  const halfway = await startTokenServer(t, () => ({ headers: { 'content-length': '1000' }, body: '{' }))
+  await t.rejects(askTokenEndpoint(halfway.endpoint, {}, { now, patienceMs: 100, whom: 'it' }), { name: 'GrantError', message: /^it (did not answer|cannot be reached)/ })
+})
+
+t.test('row 15: an endpoint that cannot be reached is told by a code', async (t) => {
+  const server = await startTokenServer(t, () => 'disconnect')
+  await t.rejects(askTokenEndpoint(server.endpoint, {}, { now }), { name: 'GrantError', message: /cannot be reached \(UND_ERR_SOCKET\)/ })
+  await server.stop()
+  await t.rejects(askTokenEndpoint(server.endpoint, {}, { now }), { name: 'GrantError', message: /cannot be reached \(ECONNREFUSED\)/ })
+  await t.rejects(askTokenEndpoint('no url', {}, { now }), { name: 'GrantError', message: /cannot be reached \((ERR_INVALID_URL|connection failed)\)/ })
+  t.intercept(globalThis, 'fetch', { value: async () => { throw mint() } })
+  await t.rejects(askTokenEndpoint('http://x', {}, { now }), { name: 'GrantError', message: /\(connection failed\)/ })
+})
+
+t.test('row 8: Retry-After is read as RFC 9110 writes it', async (t) => {
+  t.equal(retryAfter(null, 0), undefined)
+  t.equal(retryAfter(' 7 ', 0), 7_000)
+  t.equal(retryAfter('-7', 1e12), 0)
+  t.equal(retryAfter('99999999999999999999', 0), 300_000)
+  t.equal(retryAfter('Thu, 01 Jan 1970 00:01:00 GMT', 30_000), 30_000)
+  t.equal(retryAfter('later', 0), undefined)
+})
+
+t.test('row 40: metadata fetched over https that names a token endpoint over http is refused', async (t) => {
+  const asked: string[] = []
+  t.intercept(globalThis, 'fetch', {
+    value: async (url: string) => {
+      asked.push(url)
+      return Response.json({ issuer: 'https://id.example', token_endpoint: 'http://id.example/token' })
+    },
+  })
+  const server = authorizationServer({ tokenEndpoint: undefined, issuer: new URL('https://id.example') } as never, manualClock())
+  await t.rejects(server(), { name: 'GrantError', message: 'the issuer https://id.example could not be discovered: its metadata names a token_endpoint without TLS' })
+  t.ok(asked.every((url) => url.startsWith('https://id.example/.well-known/')))
+})
+
+t.test('a credential prints as its fingerprint, whoever prints it', async (t) => {
+  const token = mint()
+  const credential = new Credential(new Secret(token), 3, 0, undefined)
+  for (const text of [String(credential), JSON.stringify({ credential }), inspect(credential)]) {
+    t.match(text, `[credential ${credential.fingerprint} generation 3]`)
+    t.notOk(text.includes(token))
+  }
+})
+
+t.test('no two pairs of principal and upstream share a record', async (t) => {
+  t.not(recordName('a/b', 'c'), recordName('a', 'b/c'))
+  t.not(recordName('漢'.repeat(256), 'c'), recordName('漢'.repeat(255), 'c'))
+  t.ok(recordName('漢'.repeat(256), 'c').length < 1_978)
+})
