@@ -7,10 +7,11 @@ import { VERSION } from './version.js'
 
 /** The only file that reads argv, and the only one that exits. Each verb's code is loaded when it is asked for. */
 const program = new Command('mcp-valet')
-  .description('Authenticating reverse-proxy sidecar for MCP: agents hold a session key, MCP servers get the principal\'s real\n' +
+  .description('Authenticating reverse-proxy sidecar for MCP: agents hold a session key, MCP servers get the principal\'s real ' +
     'token, refreshed ahead of its expiry, and renewed and replayed after a 401.')
   .version(VERSION)
   .showHelpAfterError('(mcp-valet --help lists the verbs)')
+  .configureHelp({ subcommandTerm: (verb) => verb.options.length === 0 ? verb.name() : `${verb.name()} [options]` })
   .addHelpText('after', `
 Start here:
   $ mcp-valet demo                     see it work: an issuer, an MCP server and the sidecar on this machine
@@ -23,10 +24,10 @@ const configOption = (): Option => new Option('-c, --config <file>', 'the config
 program.command('serve', { isDefault: true })
   .description('run the sidecar (what happens without a verb)')
   // As the default verb it is handed whatever is no verb, which `serve` then would have too many arguments.
-  .argument('[verb]').usage('[options]')
+  .argument('[verb...]').usage('[options]')
   .addOption(configOption())
   .addOption(new Option('--log-level <level>', 'least level that is logged').choices(['debug', 'info', 'warn', 'error']).default('info').env('MCP_VALET_LOG_LEVEL'))
-  .action(async (verb: string | undefined, options: { config: string, logLevel: string }) => {
+  .action(async ([verb]: string[], options: { config: string, logLevel: string }) => {
     if (verb !== undefined) return unknownVerb(verb)
     const { serve } = await import('./cli/serve.js')
     finish(await serve({ ...options, env: process.env, stop: stopSignal() }))
@@ -85,6 +86,9 @@ function finish (code: number): void {
   // What still holds the process open now, a caller's idle connection say, is nothing worth waiting for.
   setTimeout(() => process.exit(code), 1_000).unref()
 }
+
+// Whoever reads the output may stop at any time (`demo | head -1`): what was begun is still to be ended in good order.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => { if (error.code !== 'EPIPE') throw error })
 
 try {
   await program.parseAsync()

@@ -8,7 +8,7 @@ export const ERRORS = {
   ERR_SESSION_REQUIRED: {
     status: 401,
     rpc: -32001,
-    message: 'A session key is required: send it as X-Session-Key or as Authorization: Bearer vk_…',
+    message: 'A session key is required: send it as X-Session-Key, or the header that callers.header names, or as Authorization: Bearer vk_…',
   },
   ERR_SESSION_UNKNOWN: {
     status: 401,
@@ -43,7 +43,7 @@ export const ERRORS = {
   ERR_NOT_FOUND: {
     status: 404,
     rpc: -32004,
-    message: 'Nothing is served at this path: check the upstream\'s path in the config of mcp-valet.',
+    message: 'Nothing is served at this path for this method: check the upstream\'s path in the config of mcp-valet.',
   },
   ERR_CREDENTIAL_MISSING: {
     status: 403,
@@ -53,7 +53,7 @@ export const ERRORS = {
   ERR_BODY_TOO_LARGE: {
     status: 413,
     rpc: -32005,
-    message: 'The request body is larger than this upstream\'s body_limit.',
+    message: 'The request body is larger than this upstream\'s body_limit: send less, or raise it in the config of mcp-valet.',
   },
   ERR_BODY_INVALID: {
     status: 400,
@@ -78,12 +78,12 @@ export const ERRORS = {
   ERR_UPSTREAM_UNREACHABLE: {
     status: 502,
     rpc: -32013,
-    message: 'The MCP server cannot be reached.',
+    message: 'The MCP server cannot be reached: check that it runs, and its url in the config of mcp-valet.',
   },
   ERR_UPSTREAM_TIMEOUT: {
     status: 504,
     rpc: -32014,
-    message: 'The MCP server did not answer in time.',
+    message: 'The MCP server did not answer in time and may still be at work: if it needs longer, raise timeouts of this upstream.',
   },
   ERR_UPSTREAM_INVALID: {
     status: 502,

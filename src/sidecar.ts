@@ -12,6 +12,9 @@ import type { ValetEvent } from './telemetry/events.js'
 import { createMetrics } from './telemetry/metrics.js'
 import { VERSION } from './version.js'
 
+/** Milliseconds: a thousand years, far from what a date cannot hold. */
+const LONGEST_TTL = 1000 * 365 * 24 * 3_600_000
+
 /** A sidecar that runs. */
 export interface Sidecar {
   /** Where agents call: `http://127.0.0.1:8401`, or `unix:/path.sock`; an upstream's path goes behind it. */
@@ -25,8 +28,9 @@ export interface Sidecar {
 /** The session keys of agents that are made at run time; those of the config are among them. */
 export interface Sessions {
   /**
+   * @param asked a session without `ttlMs` has no end
    * @returns the key too: the only time that it is to be had
-   * @throws {RangeError} for a principal that the config does not name, or an agent without a name
+   * @throws {RangeError} for a principal that the config does not name, an agent without a name, a ttl that is none
    */
   create (asked: { principal: string, agent: string, ttlMs?: number }): { id: string, key: Secret, expiresAt: number | undefined }
   /** Its next call is refused. @returns false where there is no such session */
@@ -95,6 +99,8 @@ function sessionsOf (directory: Directory, principals: Principals, clock: Clock)
     create ({ principal, agent, ttlMs }) {
       if (!principals.has(principal)) throw new RangeError(`no principal ${JSON.stringify(principal)}: add it to the config first`)
       if (!/^[\x21-\x7e][\x20-\x7e]{0,127}$/.test(agent)) throw new RangeError('an agent needs a name of 1 to 128 printable characters')
+      // With NaN it would never be over, and no date could show it.
+      if (ttlMs !== undefined && !(ttlMs > 0 && ttlMs <= LONGEST_TTL)) throw new RangeError('a ttl is a number of milliseconds above 0')
       const asked: NewSession = { principal, agent, expiresAt: ttlMs === undefined ? undefined : clock.now() + ttlMs }
       const { session, key } = directory.create(asked)
       return { id: session.id, key, expiresAt: session.expiresAt }

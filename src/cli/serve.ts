@@ -38,7 +38,7 @@ export async function serve (options: ServeOptions): Promise<number> {
 
 function refuse (error: unknown, file: string): number {
   if (error instanceof ConfigError) {
-    process.stderr.write(renderProblems(file, error.problems) + `\nNothing was started. Try \`mcp-valet check -c ${file}\` after each change, or \`mcp-valet demo\` to see a config that works.\n`)
+    process.stderr.write(renderProblems(file, error.problems) + `\nNothing was started. Name another config with -c FILE or MCP_VALET_CONFIG, try \`mcp-valet check -c ${file}\` after each change, or see it work with \`mcp-valet demo\`.\n`)
   } else {
     process.stderr.write(`mcp-valet cannot start: ${advice(error)}\n`)
   }
@@ -50,6 +50,7 @@ function advice (error: unknown): string {
   const { name, code, address, port, message } = error as NodeJS.ErrnoException & { address?: unknown, port?: number }
   // What is taken is the one thing here that says too little by itself; a socket's port is -1.
   if (code === 'EADDRINUSE') return `${String(address)}${port === undefined || port < 0 ? '' : `:${port}`} is in use: stop what listens there, or change listen and admin.listen`
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOENT') return `${message}: change listen or admin.listen`
   if (code === 'EACCES') return `${message}: choose a port above 1023 or a socket path that this user may write`
   const expected = error instanceof RangeError || name === 'StateError' || name === 'SecretRefError' || /^E[A-Z]+$/.test(String(code))
   return expected ? message : faultOf(error)

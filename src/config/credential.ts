@@ -38,7 +38,7 @@ export function credentialFindings (defaults: unknown, own: RawMap, path: Path):
   ]
 }
 
-export function isCredentialType (type: unknown): type is CredentialType {
+function isCredentialType (type: unknown): type is CredentialType {
   return CREDENTIAL_TYPES.some((known) => known === type)
 }
 

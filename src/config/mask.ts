@@ -2,8 +2,6 @@ import type { Config, CredentialConfig, JsonTemplate, OAuthClientConfig, SecretR
 import { formatListen } from './listen.js'
 import { formatDuration, formatSize } from './units.js'
 
-export { renderProblems } from './problem.js'
-
 /**
  * The config that is in effect, in the shape of the file: its key names, every default filled in. Secrets are shown as
  * where they are kept, `{ env: NAME }`; of a command only the program, as arguments may be secret; of a URL's query

@@ -9,7 +9,7 @@ const MAX_LEXEMES = 400_000
 const MAX_ALIASES = 1_000
 const MAX_FAULTS = 200
 
-export const LEAST_CONFIG = 'the config is empty; the least one is: upstreams: { tools: { url: http://localhost:8001/mcp } }'
+const LEAST_CONFIG = 'the config is empty; the least one is: upstreams: { tools: { url: http://localhost:8001/mcp } }'
 
 /**
  * YAML text → plain data and where each part of it stands. Everything a hostile file could do to the parser is bounded

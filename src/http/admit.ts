@@ -4,8 +4,9 @@ import { ValetError } from '../errors.js'
 import { Exchange } from '../exchange.js'
 import { authorityFor, isErrorCode } from '../policy/authority.js'
 import { abandon, fail } from './conclude.js'
-import type { RouteOptions } from './proxy.js'
+import type { RouteOptions } from './options.js'
 import { readRpc } from './read-rpc.js'
+import { inTurn } from './turn.js'
 
 /** In the path, not in the query (RFC 8615). */
 const WELL_KNOWN = /^[^?]*\/\.well-known(?:[/?]|$)/i
@@ -15,14 +16,16 @@ const WELL_KNOWN = /^[^?]*\/\.well-known(?:[/?]|$)/i
  * has been read yet; only where it is refused a small one is, for the id that the answer echoes.
  */
 export function admit (options: RouteOptions): (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void {
-  const { config, directory, clock, emit, upstream, traffic } = options
+  const { config, directory, clock, upstream, traffic } = options
   return (request, reply, done) => {
     const exchange = new Exchange(request.id, request.method, upstream.name, clock.elapsed())
     request.exchange = exchange
-    traffic.underWay++
-    reply.raw.on('close', () => {
-      traffic.underWay--
-      abandon(exchange, options, reply.raw.writableFinished)
+    inTurn(reply.raw, () => {
+      traffic.underWay++
+      reply.raw.on('close', () => {
+        traffic.underWay--
+        abandon(exchange, options, reply.raw.writableFinished)
+      })
     })
     // A client that has just been refused looks for a login here, and must find none.
     if (WELL_KNOWN.test(request.raw.url as string)) return fail(exchange, reply, new ValetError('ERR_NOT_FOUND'), options)
@@ -32,7 +35,6 @@ export function admit (options: RouteOptions): (request: FastifyRequest, reply: 
     if (isErrorCode(authority)) {
       void readRpc(request.raw).then((rpc) => {
         exchange.rpc = rpc
-        emit({ event: 'denied', ...exchange.context(), code: authority })
         fail(exchange, reply, new ValetError(authority), options)
       })
       return

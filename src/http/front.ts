@@ -6,10 +6,12 @@ import { faultOf } from '../telemetry/fault.js'
 import { fail } from './conclude.js'
 import { allowOrigin } from './cors.js'
 import { malformedRequests } from './malformed.js'
-import { upstreamRoutes, type ProxyOptions } from './proxy.js'
+import type { ProxyOptions } from './options.js'
+import { upstreamRoutes } from './proxy.js'
 import { asValetError, replyError } from './reply-error.js'
 import { headGuard, isPlainTarget } from './request-guard.js'
 import { createServer } from './server.js'
+import { lineGuard } from './turn.js'
 
 /** The listener that agents call: refuses what must not come in at all, and has a way to each upstream behind it. */
 export function createFront (options: ProxyOptions): FastifyInstance {
@@ -18,11 +20,13 @@ export function createFront (options: ProxyOptions): FastifyInstance {
   const app = createServer(options.limits, malformedRequests((requestId) => deny(requestId, 'ERR_REQUEST_INVALID')))
   const guard = createGuard(config.callers, config.listen)
   const isPlainHead = headGuard(config.callers.header)
+  const mayWait = lineGuard()
   /** What nearly every call asks for, to the letter; the config has been checked. */
   const paths = new Set([...config.upstreams.values()].map(({ path }) => path))
   app.decorateRequest('exchange', null)
 
   app.addHook('onRequest', (request, reply, done) => {
+    if (!mayWait(request.raw.socket, reply.raw)) return
     const { url, headers } = request.raw
     const malformed = !(paths.has(url as string) || isPlainTarget(url as string)) || !isPlainHead(request.raw)
     const code = malformed ? 'ERR_REQUEST_INVALID' : guard(headers.host, headers.origin)

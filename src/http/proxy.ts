@@ -1,43 +1,18 @@
 import httpProxy from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Directory } from '../caller/directory.js'
-import type { Clock } from '../clock.js'
-import type { Config, UpstreamConfig } from '../config/config.js'
+import type { UpstreamConfig } from '../config/config.js'
 import { acquire } from '../credential/acquire.js'
-import type { CredentialSource } from '../credential/credential.js'
 import { ValetError } from '../errors.js'
 import type { Exchange } from '../exchange.js'
 import { summarize } from '../mcp/message.js'
-import type { Emit } from '../telemetry/events.js'
 import { UpstreamDispatcher } from '../upstream/dispatcher.js'
 import { reasonOf } from '../upstream/failure.js'
 import { requestHeaderFilter } from '../upstream/headers.js'
 import { admit } from './admit.js'
 import { answered, fail } from './conclude.js'
 import { asValetError } from './reply-error.js'
-import type { Traffic } from './drain.js'
-import type { Limits } from './server.js'
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** The record of this call; null where it goes to no upstream. */
-    exchange: Exchange | null
-  }
-}
-
-export interface ProxyOptions {
-  readonly config: Config
-  readonly directory: Directory
-  readonly credentialFor: (principal: string, upstream: string) => CredentialSource | undefined
-  readonly clock: Clock
-  readonly emit: Emit
-  readonly limits: Limits
-  readonly traffic: Traffic
-}
-
-export interface RouteOptions extends ProxyOptions {
-  readonly upstream: UpstreamConfig
-}
+import type { RouteOptions } from './options.js'
+import { inTurn } from './turn.js'
 
 /**
  * The way of a call to one upstream and back, as a plugin of its own, in the order in which a call passes:
@@ -76,9 +51,11 @@ function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Hand
   const { config, credentialFor, clock, emit, upstream } = options
   const filter = requestHeaderFilter(config.callers.header, upstream.headers.keys())
 
-  return (request, reply, destination) => {
+  return (request, reply, destination) => inTurn(reply.raw, () => {
     const exchange = request.exchange as Exchange
     const body = request.body as Buffer | undefined
+    // What a GET brings is not passed on, but left unread it would keep Node from noticing that the agent leaves.
+    if (body === undefined) request.raw.resume()
     exchange.receiving = clock.elapsed() - exchange.admittedAt
     exchange.rpc = summarize(body)
     const { caller } = exchange
@@ -87,10 +64,7 @@ function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Hand
       return send()
     }
     const source = credentialFor(caller.principal, upstream.name)
-    if (source === undefined) {
-      emit({ event: 'denied', ...exchange.context(), code: 'ERR_CREDENTIAL_MISSING' })
-      return fail(exchange, reply, new ValetError('ERR_CREDENTIAL_MISSING'), options)
-    }
+    if (source === undefined) return fail(exchange, reply, new ValetError('ERR_CREDENTIAL_MISSING'), options)
     exchange.source = source
     exchange.credential = source.current()
     if (exchange.credential !== undefined) return send()
@@ -107,7 +81,7 @@ function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Hand
         onAnswered: () => answered(exchange, options),
       }, (error) => fail(exchange, reply, error, options))
     }
-  }
+  })
 }
 
 /**

@@ -15,12 +15,13 @@ export async function lmdbStore (path: string): Promise<Store> {
   return {
     read: async (key) => database.getBinary(key),
     async write (key, value) {
-      await database.put(key, Buffer.from(value))
-      // A put is visible when it resolves; it is on the disk only after this.
+      // Not `put`: where the disk is full that leaves rejections that nobody can catch, and `flushed` and `close` pending.
+      database.putSync(key, Buffer.from(value))
+      // It is visible now; it is on the disk only after this.
       await database.flushed
     },
     async delete (key) {
-      await database.remove(key)
+      database.removeSync(key)
       await database.flushed
     },
     lease: async (key, work) => await lock.run(key, work),

@@ -33,7 +33,7 @@ async function ownKeyFile (folder: string): Promise<StateKey> {
   } catch (error) {
     if (error instanceof StateError) throw error
     const why = (error as Error).message
-    throw new StateError(`the state key ${path} cannot be used (${why}): make the folder writable for this user, or name a key under state.key`, { cause: error })
+    throw new StateError(`the state key ${path} cannot be used (${why}): make the folder writable for this user, or name another under state.path`, { cause: error })
   }
 }
 

@@ -1,3 +1,4 @@
+import { getSystemErrorName } from 'node:util'
 import type { Seal } from './seal.js'
 import { StateError, type Store } from './store.js'
 
@@ -42,6 +43,8 @@ export class Vault {
   }
 }
 
+/** LMDB gives the system's number, 28 say, for what everybody else calls ENOSPC. */
 function codeOf (error: unknown, otherwise: string): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : otherwise
+  const code = error instanceof Error && 'code' in error ? error.code : otherwise
+  return typeof code === 'number' && code > 0 ? getSystemErrorName(-code) : String(code)
 }

@@ -2,6 +2,9 @@ import { pino, type DestinationStream, type Logger } from 'pino'
 import type { ValetEvent } from './events.js'
 import { levelOf, messageOf } from './levels.js'
 
+/** Bytes that wait for a reader who is slow, or for space; what comes then is dropped. */
+const MOST_WAITING = 8 * 1024 * 1024
+
 export interface LogOptions {
   readonly level?: string | undefined
   /** Where lines go; standard output unless a test wants them. */
@@ -33,8 +36,19 @@ function printable (text: unknown): unknown {
   return typeof text === 'string' ? text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '\ufffd') : text
 }
 
+/**
+ * A full disk costs lines of the log, and neither calls nor the end of the process: an error that nobody hears is an
+ * uncaught exception, which is logged, which fails; and at exit pino's stream tries to write what is left for ever.
+ */
+function unfailing (output: ReturnType<typeof pino.destination>): DestinationStream {
+  const { flushSync } = output
+  output.on('error', () => { output.flushSync = () => {} })
+  output.on('write', () => { output.flushSync = flushSync })
+  return output
+}
+
 async function standardOutput (pretty: boolean): Promise<DestinationStream> {
-  if (!pretty) return pino.destination({ dest: 1, sync: false })
+  if (!pretty) return unfailing(pino.destination({ dest: 1, sync: false, maxLength: MOST_WAITING }))
   const { PinoPretty } = await import('pino-pretty')
   return PinoPretty({ sync: true, ignore: 'event', singleLine: true, translateTime: 'SYS:HH:MM:ss' })
 }

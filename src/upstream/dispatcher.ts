@@ -78,11 +78,7 @@ export class UpstreamDispatcher {
     dispatch({ path, method, headers, body: pieces, exchange: call.exchange } as CallOptions, delivery)
   }
 
-  /** Lets calls under way end. */
-  async close (): Promise<void> {
-    await this.#pool?.close()
-  }
-
+  /** Cuts off whatever is under way: the listener has waited for that already. */
   async destroy (): Promise<void> {
     await this.#pool?.destroy()
   }

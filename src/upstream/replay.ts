@@ -17,11 +17,19 @@ type Policy = Pick<UpstreamConfig, 'refreshOn' | 'replays' | 'backoff' | 'deadli
  * answer has gone to the agent before that is decided, and a call is sent at most `1 + replays` times with a credential.
  */
 export function replay (policy: Policy, clock: Clock, emit: Emit): (dispatch: Dispatch) => Dispatch {
+  const shelf: Shelf = { latest: undefined }
   return (dispatch) => (options, downstream) => {
-    new Replay(dispatch, options as CallOptions, downstream, policy, clock, emit).send()
+    new Replay(dispatch, options as CallOptions, downstream, policy, clock, emit, shelf).send()
     return true
   }
 }
+
+/**
+ * Holds the latest attempt, and by it every object that a call is made of, until the next one comes. V8's optimised code
+ * depends on the shapes of the objects it has seen, and a shape is collected with its last object: without this a
+ * sidecar with little to do ran the slow code again after each collection, compiled it anew, and so on.
+ */
+interface Shelf { latest: Attempt | undefined }
 
 class Replay implements AttemptedCall {
   readonly exchange: Exchange
@@ -31,10 +39,12 @@ class Replay implements AttemptedCall {
   readonly #options: CallOptions
   readonly #policy: Policy
   readonly #emit: Emit
+  readonly #shelf: Shelf
   /** The status that led to the attempt under way. */
   #replaying: number | undefined
 
-  constructor (dispatch: Dispatch, options: CallOptions, downstream: Dispatcher.DispatchHandler, policy: Policy, clock: Clock, emit: Emit) {
+  constructor (dispatch: Dispatch, options: CallOptions, downstream: Dispatcher.DispatchHandler, policy: Policy, clock: Clock, emit: Emit, shelf: Shelf) {
+    this.#shelf = shelf
     this.#dispatch = dispatch
     this.#options = options
     this.downstream = downstream
@@ -48,7 +58,11 @@ class Replay implements AttemptedCall {
     const exchange = this.exchange
     exchange.attempt++
     exchange.dispatchedAt = this.clock.elapsed()
-    this.#dispatch(this.#options, new Attempt(this))
+    const attempt = new Attempt(this)
+    const { body } = this.#options
+    // A large body, which is no Buffer here but pieces of one, is too much to keep for that.
+    if (body === undefined || Buffer.isBuffer(body)) this.#shelf.latest = attempt
+    this.#dispatch(this.#options, attempt)
   }
 
   /** Decides, as soon as an answer's head is there, whether it goes to the agent. */

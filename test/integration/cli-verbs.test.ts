@@ -32,6 +32,10 @@ t.test('an unknown verb is an error that names it and points to help', async (t)
   t.match(stderr, '--help')
 })
 
+t.test('an unknown verb with words after it is told as such', async (t) => {
+  t.match(await runCli(t, ['session', 'list']), { code: 1, stderr: /unknown verb 'session'\n/ })
+})
+
 t.test('a word that is like no verb is an error without a guess', async (t) => {
   const { code, stderr } = await runCli(t, ['frobnicate'])
   t.equal(code, 1)

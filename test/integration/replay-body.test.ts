@@ -21,10 +21,11 @@ t.test('row 28: a body over body_limit that says so is refused with 413, and not
 
 t.test('row 28: so is one that comes in chunks', async (t) => {
   const upstream = await startUpstream(t)
-  const { url, key } = await startFlow(t, upstream.origin, 'body_limit: 1KiB')
+  const { url, key, sidecar } = await startFlow(t, upstream.origin, 'body_limit: 1KiB')
   const answer = await call(url, { key, body: rpc('ping', { x: 'y'.repeat(4096) }), headers: { 'transfer-encoding': 'chunked' } })
   t.equal(answer.status, 413)
   t.equal(errorCode(answer), 'ERR_BODY_TOO_LARGE')
+  t.match(sidecar.events.filter(({ event }) => event === 'denied'), [{ code: 'ERR_BODY_TOO_LARGE', principal: 'alice', upstream: 'tools' }])
   t.equal(upstream.seen.length, 0)
 })
 

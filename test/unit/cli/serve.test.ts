@@ -45,6 +45,7 @@ t.test('a config that is not there: 1, and what to do', async (t) => {
   const { code, stderr } = await run(t, undefined)
   t.equal(code, 1)
   t.match(stderr, 'there is no such file')
+  t.match(stderr, '-c FILE or MCP_VALET_CONFIG')
   t.match(stderr, 'mcp-valet check -c')
   t.match(stderr, 'mcp-valet demo')
 })
@@ -84,7 +85,7 @@ t.test('a socket path that is a file: 1, and the file is left alone', async (t) 
 t.test('a socket path in a folder that is not there: 1, with what the system says', async (t) => {
   const { code, stderr } = await run(t, `${LISTEN.replace('127.0.0.1:0', '"unix:/nonexistent/valet.sock"')}${UPSTREAM}`)
   t.equal(code, 1)
-  t.match(stderr, /mcp-valet cannot start: listen E/)
+  t.match(stderr, /mcp-valet cannot start: listen E.*: c/)
 })
 
 t.test('a session key that is none: 1, and it is not repeated', async (t) => {

@@ -4,7 +4,8 @@ import t from 'tap'
 import { stringify } from 'yaml'
 import { checkSecrets } from '../../../src/config/check-secrets.js'
 import { loadConfigText } from '../../../src/config/load.js'
-import { effectiveConfig, renderProblems } from '../../../src/config/mask.js'
+import { effectiveConfig } from '../../../src/config/mask.js'
+import { renderProblems } from '../../../src/config/problem.js'
 import { load, yaml } from './helpers.js'
 
 const FULL = `

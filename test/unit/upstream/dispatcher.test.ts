@@ -10,9 +10,8 @@ function configOf (text: string): UpstreamConfig {
 
 t.test('row 55: opening twice gives one pool, and ending one that was never opened is nothing', async (t) => {
   const dispatcher = new UpstreamDispatcher(configOf(''), systemClock, () => {}, 1_000)
-  await dispatcher.close()
   await dispatcher.destroy()
   const [one, two] = await Promise.all([dispatcher.open(), dispatcher.open()])
   t.equal(one, two)
-  await dispatcher.close()
+  await dispatcher.destroy()
 })

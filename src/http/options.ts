@@ -1,0 +1,29 @@
+import type { Directory } from '../caller/directory.js'
+import type { Clock } from '../clock.js'
+import type { Config, UpstreamConfig } from '../config/config.js'
+import type { CredentialSource } from '../credential/credential.js'
+import type { Exchange } from '../exchange.js'
+import type { Emit } from '../telemetry/events.js'
+import type { Traffic } from './drain.js'
+import type { Limits } from './server.js'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The record of this call; null where it goes to no upstream. */
+    exchange: Exchange | null
+  }
+}
+
+export interface ProxyOptions {
+  readonly config: Config
+  readonly directory: Directory
+  readonly credentialFor: (principal: string, upstream: string) => CredentialSource | undefined
+  readonly clock: Clock
+  readonly emit: Emit
+  readonly limits: Limits
+  readonly traffic: Traffic
+}
+
+export interface RouteOptions extends ProxyOptions {
+  readonly upstream: UpstreamConfig
+}

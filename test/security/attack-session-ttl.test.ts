@@ -1,0 +1,17 @@
+import t from 'tap'
+import { mintToken } from '../helpers/mint.js'
+import { startSidecar } from '../helpers/sidecar.js'
+import { startUpstream } from '../helpers/upstream.js'
+
+t.test('row 50: a session whose ttl is no length of time is not made, and none lives for ever by mistake', async (t) => {
+  const upstream = await startUpstream(t)
+  const sidecar = await startSidecar(t, `
+upstreams: { tools: { url: ${upstream.origin}/mcp } }
+principals: { alice: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } } }
+`, { env: { TOKEN: mintToken() } })
+  for (const ttlMs of [NaN, Infinity, -Infinity, Number.MAX_VALUE, 0, -1]) {
+    t.throws(() => sidecar.sessions.create({ principal: 'alice', agent: 'tester', ttlMs }), { name: 'RangeError' }, String(ttlMs))
+  }
+  t.same(sidecar.sessions.list(), [])
+  t.ok(sidecar.sessions.create({ principal: 'alice', agent: 'tester', ttlMs: 1 }).expiresAt)
+})
