@@ -1,6 +1,6 @@
 import { startCaddy } from './caddy.js'
 import { startNginx } from './nginx.js'
-import { startStock } from './stock.js'
+import { startFloor, startStock } from './stock.js'
 import { startValet } from './valet.js'
 import type { Missing, Setting, Target, TargetName } from './target.js'
 
@@ -10,6 +10,7 @@ export async function startAll (setting: Setting): Promise<{ targets: Target[], 
   const missing: Missing[] = []
   const starters: [TargetName, string, () => Promise<Target | undefined>][] = [
     ['stock', 'not installed', () => startStock(setting)],
+    ['floor', 'not installed', () => startFloor(setting)],
     ['valet', 'not built: npm run build', () => startValet('steady', setting)],
     ['nginx', 'not installed', () => startNginx(setting)],
     ['caddy', 'not installed', () => startCaddy(setting)],

@@ -2,12 +2,13 @@
 import type { Child } from '../lib/children.js'
 import type { Secrets, Upstream } from '../lib/upstream.js'
 
-export type TargetName = 'direct' | 'stock' | 'valet' | 'nginx' | 'caddy'
+export type TargetName = 'direct' | 'stock' | 'floor' | 'valet' | 'nginx' | 'caddy'
 
 /** What a row says of itself in the table, with what makes it comparable or not. */
 export const LABELS: Record<TargetName, string> = {
   direct: 'direct',
   stock: '@fastify/http-proxy',
+  floor: 'node:http + undici',
   valet: 'mcp-valet',
   nginx: 'nginx',
   caddy: 'Caddy',
