@@ -79,8 +79,10 @@ for (const [what, bytes] of Object.entries(REFUSED)) {
 }
 
 t.test('row 41: a Content-Length behind thousands of headers counts like any other', async (t) => {
-  const { seen } = await send(requestText(LINE, [...HEADERS, ...Array.from({ length: 2_500 }, () => 'a:'), 'Content-Length: 2'], '{}'))
-  t.equal(seen[0]?.body.toString(), '{}', 'node drops what comes after the 2000th header unless told not to')
+  const { answer, seen } = await send(requestText(LINE, [...HEADERS, ...Array.from({ length: 2_500 }, () => 'a:'), 'Content-Length: 2'], '{}'))
+  // Node 20 drops what comes after the 2000th header unless told not to; Node 24 refuses so many.
+  if (answer.status >= 400) t.same(seen, [])
+  else t.equal(seen[0]?.body.toString(), '{}')
 })
 
 t.test('row 41: what is in a body stays a body', async (t) => {
