@@ -1,4 +1,5 @@
 import type { Secret } from '../secret.js'
+import type { RawCredential } from './schema-credential.js'
 
 /**
  * What a checked configuration is in memory: every default filled in, every duration in milliseconds, every size in
@@ -6,7 +7,8 @@ import type { Secret } from '../secret.js'
  */
 export interface Config {
   readonly listen: Listen
-  readonly admin: { readonly listen: Listen }
+  /** Without a token the API under /v1 is off. */
+  readonly admin: { readonly listen: Listen, readonly token: SecretRef | undefined }
   readonly callers: CallersConfig
   readonly state: StateConfig
   readonly upstreams: ReadonlyMap<string, UpstreamConfig>
@@ -47,6 +49,15 @@ export interface UpstreamConfig {
   /** Bytes. */
   readonly bodyLimit: number
   readonly tls: TlsConfig
+  readonly tools: ToolRules
+  /** The defaults of every principal's credential here as the config writes them, for principals that are put at run time. */
+  readonly credential: RawCredential | undefined
+}
+
+/** Globs of tool names; deny wins. */
+export interface ToolRules {
+  readonly allow: readonly string[]
+  readonly deny: readonly string[]
 }
 
 /** PEM material; `ca` and `cert` may be paths as they are no secrets, which a reference of type `file` stands for. */
@@ -61,6 +72,7 @@ export interface PrincipalConfig {
   readonly id: string
   /** By upstream name; an upstream that is not named has no credential of this principal. */
   readonly credentials: ReadonlyMap<string, CredentialConfig>
+  readonly tools: ToolRules | undefined
 }
 
 export interface SessionConfig {
@@ -69,6 +81,7 @@ export interface SessionConfig {
   readonly key: SecretRef
   /** Milliseconds since the epoch. */
   readonly expiresAt: number | undefined
+  readonly tools: ToolRules | undefined
 }
 
 export type CredentialConfig =

@@ -11,7 +11,7 @@ import { formatDuration, formatSize } from './units.js'
 export function effectiveConfig (config: Config): Record<string, unknown> {
   return {
     listen: formatListen(config.listen),
-    admin: { listen: formatListen(config.admin.listen) },
+    admin: { listen: formatListen(config.admin.listen), ...some('token', config.admin.token) },
     callers: {
       header: config.callers.header,
       hosts: [...config.callers.hosts],

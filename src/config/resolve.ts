@@ -1,4 +1,4 @@
-import type { Config, PrincipalConfig, SessionConfig, StateConfig, TlsConfig, UpstreamConfig } from './config.js'
+import type { Config, PrincipalConfig, SessionConfig, StateConfig, TlsConfig, ToolRules, UpstreamConfig } from './config.js'
 import { mergeCredential } from './credential.js'
 import { readListen } from './listen.js'
 import { defaultPath } from './mounts.js'
@@ -18,7 +18,10 @@ export function resolveConfig (raw: RawConfig, env: NodeJS.ProcessEnv): Config {
   const upstreams = new Map(Object.entries(raw.upstreams).map(([name, upstream]) => [name, resolveUpstream(name, upstream, env)]))
   return {
     listen: readListen(raw.listen ?? DEFAULT_LISTEN),
-    admin: { listen: readListen(raw.admin?.listen ?? DEFAULT_ADMIN_LISTEN) },
+    admin: {
+      listen: readListen(raw.admin?.listen ?? DEFAULT_ADMIN_LISTEN),
+      token: raw.admin?.token === undefined ? undefined : secretRef(raw.admin.token, { env }),
+    },
     callers: {
       header: readCallerHeader(raw.callers?.header ?? 'X-Session-Key'),
       hosts: (raw.callers?.hosts ?? []).map(readHost),
@@ -33,6 +36,7 @@ export function resolveConfig (raw: RawConfig, env: NodeJS.ProcessEnv): Config {
       agent: session.agent,
       key: secretRef(session.key, { env }),
       expiresAt: session.expires_at === undefined ? undefined : readTimestamp(session.expires_at),
+      tools: resolveTools(session.tools),
     })),
   }
 }
@@ -60,7 +64,13 @@ function resolveUpstream (name: string, raw: RawUpstream, env: NodeJS.ProcessEnv
     },
     bodyLimit: parseSize(raw.body_limit ?? '4MiB'),
     tls: resolveTls(raw.tls, env),
+    tools: resolveTools(raw.tools) ?? { allow: ['*'], deny: [] },
+    credential: raw.credential,
   }
+}
+
+function resolveTools (raw: RawUpstream['tools']): ToolRules | undefined {
+  return raw === undefined ? undefined : { allow: raw.allow ?? ['*'], deny: raw.deny ?? [] }
 }
 
 function resolveTls (tls: RawUpstream['tls'], env: NodeJS.ProcessEnv): TlsConfig {
@@ -76,5 +86,5 @@ function resolvePrincipal (id: string, raw: RawConfig, upstreams: Config['upstre
     const merged = mergeCredential(upstream.credential, own as Record<string, unknown>) as RawCredential
     return [name, resolveCredential(merged, upstreams.get(name)?.url as URL, upstream.url, env)] as const
   })
-  return { id, credentials: new Map(credentials) }
+  return { id, credentials: new Map(credentials), tools: resolveTools(raw.principals?.[id]?.tools) }
 }

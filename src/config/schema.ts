@@ -47,8 +47,9 @@ export const ConfigSchema = Type.Object({
   $schema: Type.Optional(Type.String({ description: 'For editors, in a JSON config.' })),
   listen: Type.Optional(Listen('Where agents call: host:port, [IPv6]:port or unix:/path.sock. Port 0 picks a free one.', '127.0.0.1:8401')),
   admin: Type.Optional(Type.Object({
-    listen: Type.Optional(Listen('Where health and metrics are.', '127.0.0.1:8402')),
-  }, { additionalProperties: false, description: 'Health and metrics.' })),
+    listen: Type.Optional(Listen('Where health, metrics and the admin API are.', '127.0.0.1:8402')),
+    token: Type.Optional(secret('The token that the admin API under /v1 asks for, 16 to 4096 characters. Without it the admin API is off; health and metrics stay.')),
+  }, { additionalProperties: false, description: 'Health, metrics and the admin API.' })),
   callers: Type.Optional(Callers),
   state: Type.Optional(State),
   upstreams: record<Static<typeof Upstream>>('upstream', Upstream, {

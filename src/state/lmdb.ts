@@ -24,7 +24,11 @@ export async function lmdbStore (path: string): Promise<Store> {
       database.removeSync(key)
       await database.flushed
     },
+    async * list (prefix) {
+      for (const { key, value } of database.getRange({ start: prefix, end: prefix + '\uffff' })) yield [key, value]
+    },
     lease: async (key, work) => await lock.run(key, work),
+    watch: () => () => {},
     close: async () => { await database.close() },
   }
 }

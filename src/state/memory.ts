@@ -9,7 +9,12 @@ export function memoryStore (): Store {
     read: async (key) => records.get(key),
     write: async (key, value) => { records.set(key, value) },
     delete: async (key) => { records.delete(key) },
+    async * list (prefix) {
+      for (const record of records) if (record[0].startsWith(prefix)) yield record
+    },
     lease: async (key, work) => await lock.run(key, work),
+    // Nobody shares it.
+    watch: () => () => {},
     close: async () => {},
   }
 }

@@ -1,6 +1,6 @@
 import { getSystemErrorName } from 'node:util'
 import type { Seal } from './seal.js'
-import { StateError, type Store } from './store.js'
+import { LeaseLostError, StateError, type Lease, type Store, type WriteOptions } from './store.js'
 
 /** A store of JSON records, each sealed under its own name. */
 export class Vault {
@@ -21,21 +21,58 @@ export class Vault {
     return JSON.parse(this.#seal.open(name, sealed).toString('utf8')) as T
   }
 
-  /** @throws {StateError} where the medium refuses; what was there before is kept */
-  async write (name: string, record: unknown): Promise<void> {
+  /**
+   * @throws {StateError} where the medium refuses; what was there before is kept
+   * @throws {LeaseLostError}
+   */
+  async write (name: string, record: unknown, options?: WriteOptions): Promise<void> {
     try {
-      await this.#store.write(name, this.#seal.close(name, Buffer.from(JSON.stringify(record))))
+      await this.#store.write(name, this.#seal.close(name, Buffer.from(JSON.stringify(record))), options)
     } catch (error) {
+      if (error instanceof LeaseLostError) throw error
       throw new StateError(`the record ${name} cannot be saved (${codeOf(error, 'write failed')}): check the space and the permissions of the state store`, { cause: error })
     }
   }
 
+  /** @throws {StateError} where the medium refuses; the record is still there then */
   async delete (name: string): Promise<void> {
-    await this.#store.delete(name)
+    await this.#store.delete(name).catch((error: unknown) => {
+      throw new StateError(`the record ${name} cannot be deleted (${codeOf(error, 'delete failed')}): check the space and the permissions of the state store`, { cause: error })
+    })
   }
 
-  async lease<T> (name: string, work: () => Promise<T>): Promise<T> {
+  /**
+   * Every record whose name begins so.
+   * @param unusable is told of each record that does not open; it is passed over
+   * @throws {StateError} where the medium fails
+   */
+  async * list<T> (prefix: string, unusable: (name: string, error: StateError) => void): AsyncGenerator<readonly [name: string, record: T]> {
+    const records = this.#store.list(prefix)[Symbol.asyncIterator]()
+    for (;;) {
+      const next = await records.next().catch((error: unknown) => {
+        throw new StateError(`the records ${prefix}… cannot be read (${codeOf(error, 'read failed')}): check the state store`, { cause: error })
+      })
+      if (next.done === true) return
+      const [name, sealed] = next.value
+      let record: T
+      try {
+        record = JSON.parse(this.#seal.open(name, sealed).toString('utf8')) as T
+      } catch (error) {
+        unusable(name, error instanceof StateError ? error : new StateError(`the stored record ${name} is no JSON`))
+        continue
+      }
+      yield [name, record]
+    }
+  }
+
+  /** @throws {StateError} where the lease cannot be had */
+  async lease<T> (name: string, work: (lease: Lease) => Promise<T>): Promise<T> {
     return await this.#store.lease(name, work)
+  }
+
+  /** As `Store.watch`. */
+  watch (listener: (name: string | undefined) => void): () => void {
+    return this.#store.watch(listener)
   }
 
   async close (): Promise<void> {

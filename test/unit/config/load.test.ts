@@ -9,7 +9,7 @@ import { complaints, load, problemsOf, warningsOf, yaml } from './helpers.js'
 t.test('the least config has every default', async (t) => {
   const config = load('upstreams: { tools: { url: http://localhost:8001/mcp } }')
   t.strictSame(config.listen, { host: '127.0.0.1', port: 8401 })
-  t.strictSame(config.admin, { listen: { host: '127.0.0.1', port: 8402 } })
+  t.strictSame(config.admin, { listen: { host: '127.0.0.1', port: 8402 }, token: undefined })
   t.strictSame(config.callers, { header: 'x-session-key', hosts: [], origins: [], relayAuthorization: false })
   t.strictSame(config.state, { driver: 'lmdb', path: './var/state', key: undefined })
   t.strictSame(config.principals, new Map())
@@ -27,6 +27,8 @@ t.test('the least config has every default', async (t) => {
     timeouts: { connectMs: 5_000, headersMs: 120_000, idleMs: 0 },
     bodyLimit: 4 * 1024 * 1024,
     tls: { ca: undefined, cert: undefined, key: undefined, serverName: undefined },
+    tools: { allow: ['*'], deny: [] },
+    credential: undefined,
   }]])
 })
 
@@ -173,7 +175,6 @@ t.test('a mistake has one sentence about what is expected', async (t) => {
 
 t.test('what is not built yet is refused, and only that', async (t) => {
   const cases: Array<[Parameters<typeof yaml>[0], string, RegExp]> = [
-    [{ top: 'admin: { token: { env: A } }' }, 'admin.token', /admin API/],
     [{ top: 'callers: { jwt: { issuer: x } }' }, 'callers.jwt', /JWT/],
     [{ top: 'state: { driver: redis }' }, 'state.driver', /Redis/],
     [{ top: 'state: { url: { env: REDIS_URL } }' }, 'state.url', /Redis/],

@@ -132,7 +132,7 @@ t.test('secrets are read eight at a time, and what is no SecretRefError is a bug
   }
   const good = { ...token, read: async () => { await token.read().catch(() => {}); return await config.sessions[0]?.key.read() as never } }
   const many = (ref: typeof token) => ({
-    ...config, sessions: [], principals: new Map(Array.from({ length: 50 }, (_, i) => [`p${i}`, { id: `p${i}`, credentials: new Map([['tools', { type: 'api_token' as const, token: ref }]]) }])),
+    ...config, sessions: [], principals: new Map(Array.from({ length: 50 }, (_, i) => [`p${i}`, { id: `p${i}`, tools: undefined, credentials: new Map([['tools', { type: 'api_token' as const, token: ref }]]) }])),
   })
   t.equal((await checkSecrets(many(good as typeof token))).length, 50)
   t.equal(most, 8)

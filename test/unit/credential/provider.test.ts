@@ -261,6 +261,7 @@ t.test('row 55: at the start, an issuer that hangs holds up neither other issuer
   const ref = (source: string, hangs: boolean) => ({ source, read: async () => { read.push(source); return hangs ? await new Promise<never>(() => {}) : new Secret(mint()) } })
   const principals = new Principals(Array.from({ length: 100 }, (_, nth) => ({
     id: `p${nth}`,
+    tools: undefined,
     credentials: new Map([['tools', { type: 'api_token' as const, token: ref(nth === 99 ? 'good' : 'hanging', nth < 40) }]]),
   })), { vault: vaultOf(memoryStore()), clock, emit: () => {} })
   void principals.warm()
@@ -279,7 +280,7 @@ t.test('row 55: a start that is broken off begins no more', async (t) => {
   let read = 0
   const opened = gate()
   const token = { source: 's', read: async () => { read++; await opened.opened; return new Secret('t') } }
-  const principals = new Principals(Array.from({ length: 20 }, (_, nth) => ({ id: `p${nth}`, credentials: new Map([['tools', { type: 'api_token' as const, token }]]) })), { vault: vaultOf(memoryStore()), clock, emit: () => {} })
+  const principals = new Principals(Array.from({ length: 20 }, (_, nth) => ({ id: `p${nth}`, tools: undefined, credentials: new Map([['tools', { type: 'api_token' as const, token }]]) })), { vault: vaultOf(memoryStore()), clock, emit: () => {} })
   const warming = principals.warm()
   await settled()
   const closing = principals.close()
