@@ -42,6 +42,8 @@ export interface PrincipalRegister {
    * next call on. What the config says of the same principal stays, but for the upstreams that are named here.
    */
   put (id: string, given: GivenPrincipal): Promise<PrincipalInfo>
+  /** As `put`, for one upstream: what was put for others stays. */
+  putCredential (id: string, upstream: string, given: GivenCredential): Promise<PrincipalInfo>
   /** Takes back what `put` gave, and ends the sessions that are left without a principal. @returns false where nothing was put */
   delete (id: string): Promise<boolean>
   list (): PrincipalInfo[]

@@ -10,6 +10,9 @@ export type Identity =
   | { readonly kind: 'nobody' }
   | { readonly kind: 'refused', readonly code: ErrorCode }
 
+/** What can be told only after a look into the state, say. The promise never rejects. */
+export interface PendingIdentity { readonly kind: 'pending', readonly identity: Promise<Identity> }
+
 const NOBODY: Identity = { kind: 'nobody' }
 const STRAY: Identity = { kind: 'refused', code: 'ERR_SESSION_UNKNOWN' }
 const OWN_TOKEN: Identity = { kind: 'own_token' }
@@ -23,7 +26,7 @@ const STRAY_KEY = /vk_[\w-]{43}/i
  *   understood beside it
  * @param connection that the call came by
  */
-export function identify (headers: IncomingHttpHeaders, keyHeader: string, directory: Directory, connection?: object): Identity {
+export function identify (headers: IncomingHttpHeaders, keyHeader: string, directory: Directory, connection?: object): Identity | PendingIdentity {
   const key = headers[keyHeader] ?? bearerKey(headers.authorization)
   if (key === undefined) {
     const own = [headers.authorization, headers['x-api-key']].filter((value) => value !== undefined)

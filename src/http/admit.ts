@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { identify } from '../caller/identify.js'
+import { identify, type Identity } from '../caller/identify.js'
 import { ValetError } from '../errors.js'
 import { Exchange } from '../exchange.js'
 import { authorityFor, isErrorCode } from '../policy/authority.js'
@@ -31,6 +31,12 @@ export function admit (options: RouteOptions): (request: FastifyRequest, reply: 
     if (WELL_KNOWN.test(request.raw.url as string)) return fail(exchange, reply, new ValetError('ERR_NOT_FOUND'), options)
 
     const identity = identify(request.headers, config.callers.header, directory, request.raw.socket)
+    if (identity.kind === 'pending') void identity.identity.then((found) => enter(request, reply, exchange, found, done))
+    else enter(request, reply, exchange, identity, done)
+  }
+
+  function enter (request: FastifyRequest, reply: FastifyReply, exchange: Exchange, identity: Identity, done: HookHandlerDoneFunction): void {
+    if (exchange.gone) return
     const authority = authorityFor(identity, upstream.anonymous, config.callers)
     if (isErrorCode(authority)) {
       void readRpc(request.raw).then((rpc) => {
