@@ -5,7 +5,12 @@ import { Secret } from '../../secret.js'
 export interface Held {
   readonly accessToken: Secret | undefined
   readonly refreshToken: Secret | undefined
+  /** When a first access token expires, in milliseconds since the epoch, where whoever gave it said so. */
+  readonly expiresAt?: number
 }
+
+/** Of a grant that needs nothing to begin with. */
+export const NOTHING_HELD: Held = { accessToken: undefined, refreshToken: undefined }
 
 /** What one exchange gave. Times in milliseconds since the epoch. */
 export interface Issued {

@@ -1,5 +1,5 @@
 import type { Clock } from '../../clock.js'
-import type { JsonRefreshConfig, JsonTemplate, SecretRef } from '../../config/config.js'
+import { isSecretRef, type JsonRefreshConfig, type JsonTemplate, type SecretRef } from '../../config/config.js'
 import { expiryOfIssued } from '../lifetime.js'
 import { accessToken, GrantError, readSecret, refreshToken, rotatedIn, seedToken, type Grant, type Held, type Issued } from './grant.js'
 import { askTokenEndpoint } from './token-endpoint.js'
@@ -76,8 +76,4 @@ async function fillText (template: string | SecretRef, held: Held): Promise<stri
     if (token === undefined) throw new GrantError('unavailable', `there is no ${name} yet to put into the refresh request`)
     return token.reveal()
   })
-}
-
-function isSecretRef (value: unknown): value is SecretRef {
-  return typeof value === 'object' && value !== null && 'read' in value && typeof value.read === 'function'
 }
