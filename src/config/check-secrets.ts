@@ -87,6 +87,8 @@ function credentialPlaces (path: Path, credential: CredentialConfig): Place[] {
       return [keyPlace(path, credential)]
     case 'command':
       return at('command', credential.output)
+    case 'custom':
+      return credential.options === undefined ? [] : templatePlaces([...path, 'options'], credential.options)
     case 'json_refresh':
       return [
         ...[...credential.headers].flatMap(([name, value]) => typeof value === 'string' ? [] : one([...path, 'headers', name], value)),

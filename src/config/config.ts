@@ -96,6 +96,7 @@ export type CredentialConfig =
   | JwtBearerConfig
   | SignedJwtConfig
   | CommandConfig
+  | CustomCredentialConfig
 
 export interface ApiTokenConfig {
   readonly type: 'api_token'
@@ -188,6 +189,13 @@ export interface CommandConfig {
   readonly type: 'command'
   /** What the command prints: a token, or JSON with `access_token` and perhaps `expires_in` (seconds). */
   readonly output: SecretRef
+}
+
+/** A credential that the code of whoever embeds mcp-valet gets. */
+export interface CustomCredentialConfig {
+  readonly type: 'custom'
+  readonly name: string
+  readonly options: JsonTemplate | undefined
 }
 
 /** A product's own refresh endpoint, which speaks JSON but no OAuth. */
