@@ -6,12 +6,7 @@ const SHORTEST = 16
 const LONGEST = 4096
 
 /** The token of the admin API is there and cannot serve as one: no later look at it will help. */
-export class AdminTokenError extends SecretRefError {
-  constructor (message: string) {
-    super(message)
-    this.name = 'AdminTokenError'
-  }
-}
+export class AdminTokenError extends SecretRefError {}
 
 /**
  * Reads the token of the admin API.
