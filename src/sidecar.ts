@@ -1,12 +1,13 @@
 import { Directory, type NewSession, type Session } from './caller/directory.js'
 import { systemClock, type Clock } from './clock.js'
-import type { Config } from './config/config.js'
+import type { Config, ToolRules } from './config/config.js'
 import { Principals } from './credential/principals.js'
 import { createAdmin } from './http/admin.js'
 import { drain } from './http/drain.js'
 import { createFront } from './http/front.js'
 import { LIMITS, listen, type Limits } from './http/server.js'
 import type { Secret } from './secret.js'
+import { ToolPolicies } from './policy/tool-policy.js'
 import { openState } from './state/open.js'
 import type { ValetEvent } from './telemetry/events.js'
 import { createMetrics } from './telemetry/metrics.js'
@@ -28,11 +29,11 @@ export interface Sidecar {
 /** The session keys of agents that are made at run time; those of the config are among them. */
 export interface Sessions {
   /**
-   * @param asked a session without `ttlMs` has no end
+   * @param asked a session without `ttlMs` has no end; without `tools` it may call what its principal may
    * @returns the key too: the only time that it is to be had
    * @throws {RangeError} for a principal that the config does not name, an agent without a name, a ttl that is none
    */
-  create (asked: { principal: string, agent: string, ttlMs?: number }): { id: string, key: Secret, expiresAt: number | undefined }
+  create (asked: { principal: string, agent: string, tools?: ToolRules, ttlMs?: number }): { id: string, key: Secret, expiresAt: number | undefined }
   /** Its next call is refused. @returns false where there is no such session */
   revoke (id: string): boolean
   list (): Session[]
@@ -66,9 +67,12 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   }
   const principals = new Principals(config.principals.values(), { vault, clock, emit })
   const directory = new Directory(key.derive('session-key'), clock)
+  const policies = new ToolPolicies((principal) => config.principals.get(principal)?.tools)
   const traffic = { underWay: 0 }
   let closing: Promise<void> | undefined
-  const front = createFront({ config, directory, credentialFor: principals.find.bind(principals), clock, emit, limits, traffic })
+  const front = createFront({
+    config, directory, credentialFor: principals.find.bind(principals), policyFor: policies.find.bind(policies), clock, emit, limits, traffic,
+  })
   const admin = createAdmin({ limits, metrics, unready: () => closing === undefined ? [] : ['stopping'] })
 
   async function shutDown (): Promise<void> {
@@ -96,12 +100,12 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
 
 function sessionsOf (directory: Directory, principals: Principals, clock: Clock): Sessions {
   return {
-    create ({ principal, agent, ttlMs }) {
+    create ({ principal, agent, tools, ttlMs }) {
       if (!principals.has(principal)) throw new RangeError(`no principal ${JSON.stringify(principal)}: add it to the config first`)
       if (!/^[\x21-\x7e][\x20-\x7e]{0,127}$/.test(agent)) throw new RangeError('an agent needs a name of 1 to 128 printable characters')
       // With NaN it would never be over, and no date could show it.
       if (ttlMs !== undefined && !(ttlMs > 0 && ttlMs <= LONGEST_TTL)) throw new RangeError('a ttl is a number of milliseconds above 0')
-      const asked: NewSession = { principal, agent, expiresAt: ttlMs === undefined ? undefined : clock.now() + ttlMs }
+      const asked: NewSession = { principal, agent, tools, expiresAt: ttlMs === undefined ? undefined : clock.now() + ttlMs }
       const { session, key } = directory.create(asked)
       return { id: session.id, key, expiresAt: session.expiresAt }
     },

@@ -1,5 +1,6 @@
 import { randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto'
 import type { Clock } from '../clock.js'
+import type { ToolRules } from '../config/config.js'
 import type { ErrorCode } from '../errors.js'
 import type { Caller } from '../exchange.js'
 import { Secret } from '../secret.js'
@@ -12,12 +13,15 @@ export interface Session {
   readonly agent: string
   /** Milliseconds since the epoch. */
   readonly expiresAt: number | undefined
+  /** Its own rules on tools, beside those of its principal. */
+  readonly tools?: ToolRules | undefined
 }
 
 export interface NewSession {
   readonly principal: string
   readonly agent: string
   readonly expiresAt?: number | undefined
+  readonly tools?: ToolRules | undefined
 }
 
 /** How long an expired session is remembered, so that its agent is told that it expired rather than that it never was. */
@@ -52,8 +56,9 @@ export class Directory {
     const index = hash.toString('base64')
     if (this.#entries.has(index)) throw new RangeError('this session key is already in use: each agent needs its own')
     const id = 'ses_' + randomBytes(9).toString('base64url')
-    const session = { id, principal: asked.principal, agent: asked.agent, expiresAt: asked.expiresAt }
-    const caller = { session: id, principal: asked.principal, agent: asked.agent }
+    const { principal, agent, expiresAt, tools } = asked
+    const session = { id, principal, agent, expiresAt, ...(tools === undefined ? {} : { tools }) }
+    const caller = { session: id, principal, agent, tools }
     if (this.#entries.size >= this.#sweepAt) this.#sweep()
     this.#entries.set(index, { hash, session, caller })
     this.#keysById.set(id, index)

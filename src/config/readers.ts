@@ -4,7 +4,7 @@ import { parseBodyLimit, parseDuration, parsePositiveDuration } from './units.js
 import { readHttpUrl, readIssuer, readResource, readUpstreamUrl } from './url.js'
 import {
   readEnvName, readFilePath, readHeaderText, readHost, readMountPath, readOrigin, readPointer, readScope,
-  readTimestamp, readTokenTemplate,
+  readTimestamp, readTokenTemplate, readToolPattern,
 } from './values.js'
 
 /**
@@ -34,6 +34,7 @@ export const READERS = {
   scope: readScope,
   timestamp: readTimestamp,
   tokenTemplate: readTokenTemplate,
+  toolPattern: readToolPattern,
   upstream: readUpstreamName,
   upstreamUrl: readUpstreamUrl,
 } as const satisfies Record<string, (text: string) => unknown>

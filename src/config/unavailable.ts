@@ -1,5 +1,5 @@
 import type { Finding, Path } from './problem.js'
-import { at, isMap, listAt, mapAt, type RawMap } from './raw.js'
+import { at, isMap, mapAt, type RawMap } from './raw.js'
 
 /** A part of the config that a later version will understand. What is at or below `within` needs no further finding. */
 interface Unavailable extends Finding {
@@ -17,27 +17,14 @@ export function unavailableParts (raw: unknown): Unavailable[] {
     ...present(raw, ['callers', 'jwt'], 'callers that identify themselves by a JWT (use sessions)'),
     ...present(raw, ['state', 'url'], 'state in Redis (use driver: lmdb)'),
     ...at(mapAt(raw, 'state'), 'driver') === 'redis' ? [unavailable(['state', 'driver'], 'state in Redis (use driver: lmdb)')] : [],
-    ...members(raw, 'upstreams').flatMap(([path, upstream]) => [
-      ...toolPolicy(upstream, path), ...credential(at(upstream, 'credential'), [...path, 'credential']),
-    ]),
-    ...members(raw, 'principals').flatMap(([path, principal]) => [
-      ...toolPolicy(principal, path),
-      ...Object.entries(mapAt(principal, 'credentials')).flatMap(([name, value]) => credential(value, [...path, 'credentials', name])),
-    ]),
-    ...listAt(raw, 'sessions').flatMap((session, index) => toolPolicy(session, ['sessions', index])),
+    ...members(raw, 'upstreams').flatMap(([path, upstream]) => credential(at(upstream, 'credential'), [...path, 'credential'])),
+    ...members(raw, 'principals').flatMap(([path, principal]) =>
+      Object.entries(mapAt(principal, 'credentials')).flatMap(([name, value]) => credential(value, [...path, 'credentials', name]))),
   ]
 }
 
 function present (raw: unknown, [parent, key]: readonly [string, string], what: string): Unavailable[] {
   return at(mapAt(raw, parent), key) === undefined ? [] : [unavailable([parent, key], what)]
-}
-
-function toolPolicy (owner: unknown, path: Path): Unavailable[] {
-  const policy = at(owner, 'tools')
-  if (policy === undefined) return []
-  const { allow = ['*'], deny = [], ...rest } = isMap(policy) ? policy : { rest: policy }
-  const isDefault = JSON.stringify([allow, deny, rest]) === '[["*"],[],{}]'
-  return isDefault ? [] : [unavailable([...path, 'tools'], 'tool policies other than { allow: ["*"], deny: [] }')]
 }
 
 function credential (value: unknown, path: Path): Unavailable[] {

@@ -41,7 +41,8 @@ export type ValetEvent =
   | { readonly event: 'warning', readonly reason: string }
   | CallEvent
   | { readonly event: 'stream_opened' | 'stream_closed', readonly upstream: string }
-  | Context & { readonly event: 'denied', readonly code: ErrorCode }
+  | Context & { readonly event: 'denied', readonly code: ErrorCode, readonly reason?: undefined }
+  | Context & { readonly event: 'denied', readonly upstream: string, readonly code?: undefined, readonly reason: 'tool' }
   | Context & { readonly event: 'anonymous', readonly upstream: string, readonly reason: AnonymousReason }
   | RejectedEvent
   | Context & { readonly event: 'replayed', readonly upstream: string, readonly status: number, readonly outcome: ReplayOutcome }

@@ -5,9 +5,11 @@ import { ValetError } from '../errors.js'
 import type { Emit } from '../telemetry/events.js'
 import { Delivery, type Call, type Way } from './deliver.js'
 import { failureOf, reasonOf } from './failure.js'
+import { askingPlainly } from './headers.js'
 import { inject, type CallOptions, type Dispatch } from './inject.js'
 import { inPieces } from './pieces.js'
 import { replay } from './replay.js'
+import { Screen } from './screen.js'
 import { connectOptions } from './tls.js'
 
 /** What is sent: below the origin of the upstream, the path with its query. */
@@ -37,8 +39,10 @@ export class UpstreamDispatcher {
       stall,
       onStream: (open) => emit({ event: open ? 'stream_opened' : 'stream_closed', upstream: config.name }),
       onBroken: (exchange, error) => {
-        exchange.code = failureOf(error).code
-        emit({ event: 'failed', ...exchange.context(), code: exchange.code, reason: `the upstream broke off in the middle of its answer (${reasonOf(error)})` })
+        const { code, cause } = failureOf(error)
+        exchange.code = code
+        const reason = error instanceof ValetError ? String(cause) : `the upstream broke off in the middle of its answer (${reasonOf(error)})`
+        emit({ event: 'failed', ...exchange.context(), code, reason })
       },
     }
   }
@@ -72,10 +76,13 @@ export class UpstreamDispatcher {
   }
 
   #sendBy (dispatch: Dispatch, { method, path, body }: Outgoing, call: Call, onFailure: (error: ValetError) => void): void {
-    const delivery = new Delivery(this.#way, call, (error) => onFailure(error instanceof ValetError ? error : failureOf(error)))
+    const { exchange } = call
+    const { policy } = exchange
+    const delivery = new Delivery(this.#way, call, (error) => onFailure(failureOf(error)))
     const pieces = body === undefined ? undefined : inPieces(body)
-    const headers = body === undefined || pieces === body ? call.headers : [...call.headers, 'content-length', String(body.length)]
-    dispatch({ path, method, headers, body: pieces, exchange: call.exchange } as CallOptions, delivery)
+    const own = policy === undefined ? call.headers : askingPlainly(call.headers)
+    const headers = body === undefined || pieces === body ? own : [...own, 'content-length', String(body.length)]
+    dispatch({ path, method, headers, body: pieces, exchange } as CallOptions, policy === undefined ? delivery : new Screen(delivery, exchange, policy, this.#clock))
   }
 
   /** Cuts off whatever is under way: the listener has waited for that already. */

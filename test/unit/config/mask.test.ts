@@ -26,6 +26,7 @@ upstreams:
     timeouts: { connect: 1s, headers: 1m, idle: 1h }
     body_limit: 1KiB
     tls: { ca: ca.pem, cert: { file: c.pem }, key: { env: KEY }, server_name: n.example }
+    tools: { deny: ["admin_*"] }
 principals:
   a: { credentials: { tools: { type: api_token, token: { command: [pass, show, hidden-argument] } } } }
   b:
@@ -33,10 +34,11 @@ principals:
       tools: { type: refresh_token, token_endpoint: "https://id/t?key=hidden-query", client_id: c, client_secret: { env: S }, scope: x, refresh_token: { env: R }, access_token: { env: A } }
   c: { credentials: { tools: { type: client_credentials, issuer: "https://id/realm", client_id: c, client_secret: { env: S }, client_auth: client_secret_post } } }
   d:
+    tools: { allow: [search, "get_*"], deny: [] }
     credentials:
       tools: { type: json_refresh, url: "https://h/r", method: PUT, headers: { x-a: b, x-key: { env: H } }, body: [1, null, "{refresh_token}", { k: { env: B } }], refresh_token: { env: R }, access_token: { env: A } }
 sessions:
-  - { principal: a, agent: x, key: { env: K }, expires_at: "2027-01-01T00:00:00Z" }
+  - { principal: a, agent: x, key: { env: K }, tools: { allow: ["search_*"] }, expires_at: "2027-01-01T00:00:00Z" }
 `
 
 t.test('the effective config is one itself, and the same one', async (t) => {
@@ -52,14 +54,15 @@ t.test('the effective config is one itself, and the same one', async (t) => {
     upstreams: {
       tools: {
         deadline: '90s', timeouts: { headers: '1m', idle: '1h' }, body_limit: '1KiB', tls: { ca: { file: 'ca.pem' }, key: { env: 'KEY' }, server_name: 'n.example' },
+        tools: { allow: ['*'], deny: ['admin_*'] },
       },
     },
     principals: {
       a: { credentials: { tools: { type: 'api_token', token: { command: ['pass', '…'] } } } },
       b: { credentials: { tools: { token_endpoint: 'https://id/t?…', client_auth: 'client_secret_basic', resource: 'https://h/mcp', access_token: { env: 'A' } } } },
-      d: { credentials: { tools: { body: [1, null, '{refresh_token}', { k: { env: 'B' } }], headers: { 'x-key': { env: 'H' } } } } },
+      d: { tools: { allow: ['search', 'get_*'], deny: [] }, credentials: { tools: { body: [1, null, '{refresh_token}', { k: { env: 'B' } }], headers: { 'x-key': { env: 'H' } } } } },
     },
-    sessions: [{ principal: 'a', agent: 'x', key: { env: 'K' }, expires_at: '2027-01-01T00:00:00.000Z' }],
+    sessions: [{ principal: 'a', agent: 'x', key: { env: 'K' }, tools: { allow: ['search_*'], deny: [] }, expires_at: '2027-01-01T00:00:00.000Z' }],
   })
 })
 
