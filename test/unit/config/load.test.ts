@@ -200,7 +200,7 @@ t.test('T1: tool rules of upstream, principal and session are taken, and mistake
   t.strictSame(config.sessions[0]?.tools, { allow: ['search_notes', 'get_?'], deny: [] })
   t.strictSame(complaints(yaml({ principals: 'bob: { tools: { alow: ["*"] } }' })), ['principals.bob.tools.alow: unknown key; did you mean "allow"?'])
   for (const [rules, path] of [['x', 'tools'], ['{ allow: x }', 'tools.allow'], ['{ deny: [1] }', 'tools.deny[0]'], ['{ deny: [ok, ""] }', 'tools.deny[1]'], ['{ deny: ["a\\nb"] }', 'tools.deny[0]']]) {
-    t.strictSame(problemsOf(yaml({ session: `tools: ${rules}` })).map((problem) => problem.path), [`sessions[0].${path}`], rules)
+    t.strictSame(problemsOf(yaml({ session: `tools: ${rules}` })).map((problem) => problem.path), [`sessions[0].${path}`])
   }
 })
 

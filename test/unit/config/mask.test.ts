@@ -53,7 +53,10 @@ t.test('the effective config is one itself, and the same one', async (t) => {
     state: { driver: 'lmdb', path: '/data', key: { file: '/run/my key' } },
     upstreams: {
       tools: {
-        deadline: '90s', timeouts: { headers: '1m', idle: '1h' }, body_limit: '1KiB', tls: { ca: { file: 'ca.pem' }, key: { env: 'KEY' }, server_name: 'n.example' },
+        deadline: '90s',
+        timeouts: { headers: '1m', idle: '1h' },
+        body_limit: '1KiB',
+        tls: { ca: { file: 'ca.pem' }, key: { env: 'KEY' }, server_name: 'n.example' },
         tools: { allow: ['*'], deny: ['admin_*'] },
       },
     },
