@@ -186,22 +186,26 @@ function dataOf (event: Buffer): Buffer {
   return joined?.subarray(0, length) ?? first ?? NOTHING
 }
 
-/** Other data in place of the first data line, and none in that of the others. */
+/**
+ * Other data in place of the first data line, and none in that of the others. The line end that stays is always that of
+ * the line which goes, or a CR might come to stand before an LF that was a line end of its own.
+ */
 function replaced (event: Buffer, data: Buffer): Edit[] {
   const edits: Edit[] = []
+  let before = 0
   eachLine(event, (from, end, next) => {
-    if (!isData(event, from, end)) return
-    const last = edits.at(-1)
-    if (last === undefined) edits.push({ from, to: next, by: asLines(data, event.subarray(from, valueOf(event, from, end)), event.subarray(end, next)) })
-    else if (last.to === from) edits[edits.length - 1] = { ...last, to: next }
-    else edits.push({ from, to: next })
+    if (isData(event, from, end)) {
+      const last = edits.at(-1)
+      if (last === undefined) edits.push({ from, to: end, by: asLines(data, event.subarray(from, valueOf(event, from, end)), event.subarray(end, next)) })
+      else if (last.to === before) edits[edits.length - 1] = { ...last, to: end }
+      else edits.push({ from: before, to: end })
+    }
+    before = end
   })
   return edits
 }
 
 function asLines (data: Buffer, prefix: Buffer, end: Buffer): Buffer {
   const field = prefix.includes(COLON) ? prefix.toString('latin1') : 'data: '
-  const mark = end.toString('latin1')
-  const lines = data.toString('latin1').split('\n').join(`${mark === '' ? '\n' : mark}data: `)
-  return Buffer.from(field + lines + mark, 'latin1')
+  return Buffer.from(field + data.toString('latin1').replaceAll('\n', `${end.toString('latin1')}data: `), 'latin1')
 }

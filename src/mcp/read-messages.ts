@@ -27,7 +27,6 @@ const MOST_MESSAGES = 1_000
 const MOST_MEMBERS = 1_000
 const ENVELOPE = new Set(['jsonrpc', 'id', 'method', 'params', 'result', 'error'])
 const CALL = new Set(['name'])
-const CALLS = /^[\s\p{Cc}]*tools\/call[\s\p{Cc}]*$/iu
 
 /**
  * Reads a body in the one way in which every server reads it, or not at all: UTF-8 without a byte order mark, strict JSON,
@@ -57,7 +56,7 @@ function readMessage (reader: JsonReader, body: Buffer): Message {
   const to = reader.at
   const method = stringAt(members.get('method'), body)
   const id = members.get('id')
-  const calls = method !== undefined && CALLS.test(method)
+  const calls = method !== undefined && folded(method) === 'tools/call'
   return {
     from,
     to,

@@ -13,12 +13,15 @@ const MOST_TOOLS = 100_000
  * A list is known by its shape, `result.tools`, as a stream that is resumed brings answers to calls of another
  * connection. Of the tools in it stay those that have a name, a text that is allowed. Such a list is this caller's own,
  * so where it says how long it may be cached (2026-07-28) it says `cacheScope: "private"` as well.
- * @throws {JsonError} where what begins as an object or array is no JSON, and might hold a list all the same
+ * @throws {JsonError} for what is no JSON although it, or a line of it, begins as an object or array, and might hold a list
  */
 export function withoutHidden (text: Buffer, allows: (tool: string) => boolean): Buffer {
   const first = new JsonReader(text, { lenient: true }).next()
-  if (first !== OPEN_OBJECT && first !== OPEN_ARRAY && !isWide(first)) return text
   try {
+    if (first !== OPEN_OBJECT && first !== OPEN_ARRAY) {
+      if (!isWide(first) && !hasLineOfJson(text)) return text
+      throw new JsonError()
+    }
     return edited(text, new Lists(text, allows).edits())
   } catch (error) {
     if (error instanceof JsonError && !mayHoldList(text)) return text
@@ -27,8 +30,13 @@ export function withoutHidden (text: Buffer, allows: (tool: string) => boolean):
 }
 
 /** UTF-16 or UTF-32, which some clients recognise by its first bytes. */
-export function isWide (byte: number | undefined): boolean {
+function isWide (byte: number): boolean {
   return byte === 0 || byte === 0xfe || byte === 0xff
+}
+
+/** Some clients read the lines of an event one by one. */
+function hasLineOfJson (text: Buffer): boolean {
+  return /^[ \t]*[[{]/m.test(text.toString('latin1'))
 }
 
 /** What is no JSON can be read by no client that keeps to it, and is let through where nobody could read a list in it. */
