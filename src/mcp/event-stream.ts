@@ -164,7 +164,7 @@ function rewritten (event: Buffer, rewrite: (data: Buffer) => Buffer): Buffer {
   return changed === data ? event : edited(event, replaced(event, changed))
 }
 
-/** The values of all data lines, one below the other. */
+/** The values of all data lines, of which there is one at least, one below the other. */
 function dataOf (event: Buffer): Buffer {
   let first: Buffer | undefined
   let joined: Buffer | undefined
@@ -183,7 +183,7 @@ function dataOf (event: Buffer): Buffer {
     joined[length++] = LF
     length += value.copy(joined, length)
   })
-  return joined?.subarray(0, length) ?? first ?? NOTHING
+  return (joined?.subarray(0, length) ?? first) as Buffer
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Clock } from '../clock.js'
 import type { UpstreamConfig } from '../config/config.js'
 import { ValetError } from '../errors.js'
 import type { Emit } from '../telemetry/events.js'
+import { faultOf } from '../telemetry/fault.js'
 import { Delivery, type Call, type Way } from './deliver.js'
 import { failureOf, reasonOf } from './failure.js'
 import { askingPlainly } from './headers.js'
@@ -11,6 +12,11 @@ import { inPieces } from './pieces.js'
 import { replay } from './replay.js'
 import { Screen } from './screen.js'
 import { connectOptions } from './tls.js'
+
+/** A reason of ours, or where a fault is; never a message, which may quote what an upstream sent. */
+function causeOf (cause: unknown): string {
+  return typeof cause === 'string' ? cause : faultOf(cause)
+}
 
 /** What is sent: below the origin of the upstream, the path with its query. */
 export interface Outgoing { readonly method: string, readonly path: string, readonly body: Buffer | undefined }
@@ -41,7 +47,7 @@ export class UpstreamDispatcher {
       onBroken: (exchange, error) => {
         const { code, cause } = failureOf(error)
         exchange.code = code
-        const reason = error instanceof ValetError ? String(cause) : `the upstream broke off in the middle of its answer (${reasonOf(error)})`
+        const reason = error instanceof ValetError ? causeOf(cause) : `the upstream broke off in the middle of its answer (${reasonOf(error)})`
         emit({ event: 'failed', ...exchange.context(), code, reason })
       },
     }

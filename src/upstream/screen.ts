@@ -142,14 +142,18 @@ export class Screen implements Dispatcher.DispatchHandler {
     } catch (error) {
       if (error instanceof TooLong) this.#refuse(controller, `an event or an answer that a tool policy must read is longer than ${LONGEST_READ >> 20} MiB`)
       else if (error instanceof JsonError) this.#refuse(controller, 'an answer that a tool policy must read is not JSON')
-      else throw error
+      else this.#fail(controller, new ValetError('ERR_INTERNAL', { cause: error }))
     }
   }
 
   #refuse (controller: Controller, reason: string): void {
+    this.#fail(controller, new ValetError('ERR_UPSTREAM_INVALID', { cause: reason }))
+  }
+
+  #fail (controller: Controller, error: ValetError): void {
     this.#way = { kind: 'refused' }
     this.#take()
-    this.#delivery.onResponseError(controller, new ValetError('ERR_UPSTREAM_INVALID', { cause: reason }))
-    controller.abort(new Error(reason))
+    this.#delivery.onResponseError(controller, error)
+    controller.abort(error)
   }
 }

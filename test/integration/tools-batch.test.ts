@@ -95,7 +95,7 @@ t.test('T1: what is owed comes with whatever answer there is to the rest', async
 })
 
 t.test('T1: a server that refuses the batch is passed on as it is', async (t) => {
-  for (const [status, type, body] of [[400, 'application/json', '{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no batches"}}'], [200, 'text/html', '<p>hello'], [404, 'text/plain', '']] as const) {
+  for (const [status, type, body] of [[400, 'application/json', '{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no batches"}}'], [200, 'text/html', '<p>hello'], [200, 'application/json', 'null'], [404, 'text/plain', '']] as const) {
     const { send } = await start(t, { instead: (_seen, response) => { response.writeHead(status, { 'content-type': type, 'x-own': 'yes' }).end(body) } })
     const answer = await send(`[${calling('admin_drop', 1)},${calling('add', 2)}]`)
     t.same([answer.status, answer.headers['content-type'], answer.headers['x-own'], answer.body], [status, type, 'yes', body])
