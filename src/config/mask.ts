@@ -1,4 +1,4 @@
-import type { Config, UpstreamConfig } from './config.js'
+import type { Config, ToolRules, UpstreamConfig } from './config.js'
 import { formatListen } from './listen.js'
 import { maskCredential } from './mask-credential.js'
 import { address, mapped, place, some } from './mask-parts.js'
@@ -22,9 +22,9 @@ export function effectiveConfig (config: Config): Record<string, unknown> {
     },
     state: config.state.driver === 'memory' ? { driver: 'memory' } : { driver: 'lmdb', path: config.state.path, ...some('key', config.state.key) },
     upstreams: mapped(config.upstreams, maskUpstream),
-    principals: mapped(config.principals, (principal) => ({ credentials: mapped(principal.credentials, maskCredential) })),
-    sessions: config.sessions.map(({ principal, agent, key, expiresAt }) => ({
-      principal, agent, key: place(key), ...(expiresAt === undefined ? {} : { expires_at: new Date(expiresAt).toISOString() }),
+    principals: mapped(config.principals, (principal) => ({ ...tools(principal.tools), credentials: mapped(principal.credentials, maskCredential) })),
+    sessions: config.sessions.map(({ principal, agent, key, tools: rules, expiresAt }) => ({
+      principal, agent, key: place(key), ...tools(rules), ...(expiresAt === undefined ? {} : { expires_at: new Date(expiresAt).toISOString() }),
     })),
   }
 }
@@ -50,5 +50,10 @@ function maskUpstream (upstream: UpstreamConfig) {
     },
     body_limit: formatSize(upstream.bodyLimit),
     ...(Object.keys(ownTls).length === 0 ? {} : { tls: ownTls }),
+    ...tools(upstream.tools),
   }
+}
+
+function tools (rules: ToolRules | undefined) {
+  return rules === undefined ? {} : { tools: { allow: [...rules.allow], deny: [...rules.deny] } }
 }
