@@ -1,12 +1,24 @@
 import type { Credential, CredentialSource } from './credential/credential.js'
 import type { ErrorCode } from './errors.js'
+import type { Secret } from './secret.js'
 import type { Context } from './telemetry/events.js'
 
-/** Who calls: what a session key stands for. */
+/** Who calls: what a session key or a caller's JWT stands for. */
 export interface Caller {
   readonly session: string
   readonly principal: string
   readonly agent: string
+  /** Of a caller that showed a JWT: what may be exchanged for a token of its principal (RFC 8693). */
+  readonly subject?: Subject
+}
+
+/** A caller's own JWT, verified. */
+export interface Subject {
+  readonly token: Secret
+  /** SHA-256 of it: two tokens of one principal may differ in what they allow, so what is got for one is not for the other. */
+  readonly digest: string
+  /** Milliseconds since the epoch: its `exp`. */
+  readonly expiresAt: number
 }
 
 /**

@@ -1,4 +1,5 @@
 import { Directory, type NewSession, type Session } from './caller/directory.js'
+import { JwtCallers } from './caller/jwt.js'
 import { systemClock, type Clock } from './clock.js'
 import type { Config } from './config/config.js'
 import { Principals } from './credential/principals.js'
@@ -66,9 +67,10 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   }
   const principals = new Principals(config.principals.values(), { vault, clock, emit })
   const directory = new Directory(key.derive('session-key'), clock)
+  const jwts = config.callers.jwt === undefined ? undefined : new JwtCallers(config.callers.jwt, clock, emit)
   const traffic = { underWay: 0 }
   let closing: Promise<void> | undefined
-  const front = createFront({ config, directory, credentialFor: principals.find.bind(principals), clock, emit, limits, traffic })
+  const front = createFront({ config, directory, jwts, credentialFor: principals.find.bind(principals), clock, emit, limits, traffic })
   const admin = createAdmin({ limits, metrics, unready: () => closing === undefined ? [] : ['stopping'] })
 
   async function shutDown (): Promise<void> {
@@ -85,6 +87,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
     const proxyUrl = await listen(front, config.listen)
     const adminUrl = await listen(admin, config.admin.listen)
     void principals.warm()
+    void jwts?.warm()
     emit({ event: 'listening', proxy: proxyUrl, admin: adminUrl, upstreams, principals: config.principals.size })
     return { proxyUrl, adminUrl, sessions: sessionsOf(directory, principals, clock), close: async () => { await (closing ??= shutDown()) } }
   } catch (error) {

@@ -25,7 +25,28 @@ export interface CallersConfig {
   readonly hosts: readonly string[]
   readonly origins: readonly string[]
   readonly relayAuthorization: boolean
+  /** Undefined: callers show session keys, and a JWT says nothing. */
+  readonly jwt: JwtCallersConfig | undefined
 }
+
+/** Callers that identify themselves by a JWT of this issuer (RFC 7519, RFC 9068). */
+export interface JwtCallersConfig {
+  /** As the config writes it, since the claim `iss` must be the same to the letter. */
+  readonly issuer: string
+  /** The claim `aud` must hold one of these. */
+  readonly audience: readonly string[]
+  /** Where its keys are; undefined: its metadata says it (RFC 8414). */
+  readonly jwksUri: URL | undefined
+  readonly principalClaim: string
+  /** Undefined: `azp`, else `client_id`, else the word `jwt`. */
+  readonly agentClaim: string | undefined
+  /** Asymmetric ones only. */
+  readonly algorithms: readonly JwtAlgorithm[]
+  readonly clockToleranceMs: number
+}
+
+export type JwtAlgorithm =
+  | 'RS256' | 'RS384' | 'RS512' | 'PS256' | 'PS384' | 'PS512' | 'ES256' | 'ES384' | 'ES512' | 'EdDSA' | 'Ed25519'
 
 export type StateConfig =
   | { readonly driver: 'memory' }

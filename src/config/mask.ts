@@ -1,4 +1,4 @@
-import type { Config, CredentialConfig, JsonTemplate, OAuthClientConfig, SecretRef, UpstreamConfig } from './config.js'
+import type { Config, CredentialConfig, JsonTemplate, JwtCallersConfig, OAuthClientConfig, SecretRef, UpstreamConfig } from './config.js'
 import { formatListen } from './listen.js'
 import { formatDuration, formatSize } from './units.js'
 
@@ -17,6 +17,7 @@ export function effectiveConfig (config: Config): Record<string, unknown> {
       hosts: [...config.callers.hosts],
       origins: [...config.callers.origins],
       relay_authorization: config.callers.relayAuthorization,
+      ...(config.callers.jwt === undefined ? {} : { jwt: maskJwt(config.callers.jwt) }),
     },
     state: config.state.driver === 'memory' ? { driver: 'memory' } : { driver: 'lmdb', path: config.state.path, ...some('key', config.state.key) },
     upstreams: mapped(config.upstreams, maskUpstream),
@@ -24,6 +25,18 @@ export function effectiveConfig (config: Config): Record<string, unknown> {
     sessions: config.sessions.map(({ principal, agent, key, expiresAt }) => ({
       principal, agent, key: place(key), ...(expiresAt === undefined ? {} : { expires_at: new Date(expiresAt).toISOString() }),
     })),
+  }
+}
+
+function maskJwt ({ issuer, audience, jwksUri, principalClaim, agentClaim, algorithms, clockToleranceMs }: JwtCallersConfig) {
+  return {
+    issuer,
+    audience: [...audience],
+    ...(jwksUri === undefined ? {} : { jwks_uri: address(jwksUri) }),
+    principal_claim: principalClaim,
+    ...(agentClaim === undefined ? {} : { agent_claim: agentClaim }),
+    algorithms: [...algorithms],
+    clock_tolerance: formatDuration(clockToleranceMs),
   }
 }
 

@@ -2,14 +2,14 @@ import type { Config, PrincipalConfig, SessionConfig, StateConfig, TlsConfig, To
 import { mergeCredential } from './credential.js'
 import { readListen } from './listen.js'
 import { defaultPath } from './mounts.js'
-import { readCallerHeader } from './names.js'
+import { resolveCallers } from './resolve-callers.js'
 import { resolveCredential } from './resolve-credential.js'
 import type { RawConfig, RawUpstream } from './schema.js'
 import type { RawCredential } from './schema-credential.js'
 import { type SecretSource, secretRef } from './secret-ref.js'
 import { DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN } from './semantics.js'
 import { parseDuration, parseSize } from './units.js'
-import { readHost, readMountPath, readTimestamp } from './values.js'
+import { readMountPath, readTimestamp } from './values.js'
 
 const DEFAULT_HEADERS = { Authorization: 'Bearer {token}', 'X-API-KEY': '{token}' }
 
@@ -22,12 +22,7 @@ export function resolveConfig (raw: RawConfig, env: NodeJS.ProcessEnv): Config {
       listen: readListen(raw.admin?.listen ?? DEFAULT_ADMIN_LISTEN),
       token: raw.admin?.token === undefined ? undefined : secretRef(raw.admin.token, { env }),
     },
-    callers: {
-      header: readCallerHeader(raw.callers?.header ?? 'X-Session-Key'),
-      hosts: (raw.callers?.hosts ?? []).map(readHost),
-      origins: raw.callers?.origins ?? [],
-      relayAuthorization: raw.callers?.relay_authorization ?? false,
-    },
+    callers: resolveCallers(raw.callers),
     state: resolveState(raw.state, env),
     upstreams,
     principals: new Map(Object.keys(raw.principals ?? {}).map((id) => [id, resolvePrincipal(id, raw, upstreams, env)])),

@@ -29,6 +29,13 @@ export function parsePositiveDuration (text: string): number {
   return ms
 }
 
+/** How far two clocks may differ: as `parseDuration`, at most 5 minutes, as an expired token is good for that much longer. */
+export function parseClockTolerance (text: string): number {
+  const ms = parseDuration(text)
+  if (ms > 300_000) throw new ValueError('expected a duration of at most 5m')
+  return ms
+}
+
 /**
  * `512B`, `64KiB`, `4MiB`, `1GiB` → bytes.
  * @throws {ValueError} for anything else, for zero, and above Number.MAX_SAFE_INTEGER

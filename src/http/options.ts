@@ -1,4 +1,5 @@
 import type { Directory } from '../caller/directory.js'
+import type { JwtCallers } from '../caller/jwt.js'
 import type { Clock } from '../clock.js'
 import type { Config, UpstreamConfig } from '../config/config.js'
 import type { CredentialSource } from '../credential/credential.js'
@@ -17,6 +18,8 @@ declare module 'fastify' {
 export interface ProxyOptions {
   readonly config: Config
   readonly directory: Directory
+  /** Undefined where `callers.jwt` is not set. */
+  readonly jwts: JwtCallers | undefined
   readonly credentialFor: (principal: string, upstream: string) => CredentialSource | undefined
   readonly clock: Clock
   readonly emit: Emit

@@ -41,7 +41,7 @@ export type ValetEvent =
   | { readonly event: 'warning', readonly reason: string }
   | CallEvent
   | { readonly event: 'stream_opened' | 'stream_closed', readonly upstream: string }
-  | Context & { readonly event: 'denied', readonly code: ErrorCode }
+  | Context & { readonly event: 'denied', readonly code: ErrorCode, readonly reason?: string }
   | Context & { readonly event: 'anonymous', readonly upstream: string, readonly reason: AnonymousReason }
   | RejectedEvent
   | Context & { readonly event: 'replayed', readonly upstream: string, readonly status: number, readonly outcome: ReplayOutcome }

@@ -89,6 +89,7 @@ t.test('each outer library has its door', async (t) => {
     ioredis: /^state\/redis[^/]*\.ts$/,
     open: /^cli\//,
     '@fastify/swagger': /^http\/admin/,
+    jose: /^caller\/jwt|^credential\/|^demo\//,
     'lru-cache': /^caller\/|^credential\//,
     oauth4webapi: /^credential\/grants\//,
     commander: /^cli\.ts$/,

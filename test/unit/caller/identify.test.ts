@@ -9,7 +9,7 @@ import { testClock } from '../../helpers/clock.js'
 const directory = new Directory(createSecretKey(randomBytes(32)), testClock())
 const { key, session } = directory.create({ principal: 'alice', agent: 'planner' })
 const good = key.reveal()
-const who = (headers: Record<string, string>) => identify(headers, 'x-session-key', directory)
+const who = (headers: Record<string, string>) => identify(headers, { keyHeader: 'x-session-key', directory, jwts: undefined, relay: false })
 const CALLER = { kind: 'caller', caller: { session: session.id, principal: 'alice', agent: 'planner' } }
 const UNKNOWN = { kind: 'refused', code: 'ERR_SESSION_UNKNOWN' }
 
@@ -55,7 +55,7 @@ for (const [identity, anonymous, relayAuthorization, expected] of [
   })
 }
 
-const callers = (hosts: string[] = []) => ({ header: 'x-session-key', hosts, origins: [], relayAuthorization: false })
+const callers = (hosts: string[] = []) => ({ header: 'x-session-key', hosts, origins: [], relayAuthorization: false, jwt: undefined })
 
 t.test('row 39: the address that is listened on is served by its name', (t) => {
   const guard = createGuard(callers(), { host: 'Valet.Internal', port: 1 })
