@@ -22,7 +22,7 @@ export const ERRORS = {
   },
   ERR_ISSUER_UNAVAILABLE: {
     status: 503,
-    rpc: -32018,
+    rpc: -32006,
     message: 'This JWT cannot be checked at the moment, as its issuer does not give its keys: try again after the time in Retry-After.',
   },
   ERR_HOST_REFUSED: {
@@ -94,6 +94,11 @@ export const ERRORS = {
     status: 502,
     rpc: -32015,
     message: 'The MCP server sent an answer that is not valid HTTP.',
+  },
+  ERR_STATE_UNAVAILABLE: {
+    status: 503,
+    rpc: -32018,
+    message: 'The state that sidecars share cannot be read at the moment, so this session key cannot be looked up: try again after the time in Retry-After.',
   },
   ERR_SHUTTING_DOWN: {
     status: 503,

@@ -8,6 +8,8 @@ export interface Caller {
   readonly session: string
   readonly principal: string
   readonly agent: string
+  /** Milliseconds since the epoch; undefined where the session has no end. */
+  readonly expiresAt?: number
   /** Of a caller that showed a JWT: what may be exchanged for a token of its principal (RFC 8693). */
   readonly subject?: Subject
 }

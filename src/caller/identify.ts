@@ -1,7 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ErrorCode } from '../errors.js'
 import type { Caller } from '../exchange.js'
-import type { Directory } from './directory.js'
 import { bearerJwt, looksLikeJwt } from './jwt-shape.js'
 import type { JwtCallers } from './jwt.js'
 
@@ -21,11 +20,19 @@ export interface Refused {
   readonly retryAfter?: number
 }
 
+/** Where session keys are looked up. */
+export interface KeyRing {
+  /** Who holds a key, as far as it is known here. */
+  find (key: string, connection?: object): Caller | ErrorCode
+  /** Who holds a key that is not known here, where there is somewhere else to look. Never rejects. */
+  readonly seek?: ((key: string, connection?: object) => Promise<Caller | ErrorCode>) | undefined
+}
+
 /** What can be told only after a look into the state, say. The promise never rejects. */
 export interface PendingIdentity { readonly kind: 'pending', readonly identity: Promise<Identity> }
 
 const NOBODY: Identity = { kind: 'nobody' }
-const STRAY: Identity = { kind: 'refused', code: 'ERR_SESSION_UNKNOWN' }
+const STRAY: Identity = { kind: 'refused', code: 'ERR_SESSION_UNKNOWN', reason: 'a session key or JWT stands where none is looked for' }
 const OWN_TOKEN: Identity = { kind: 'own_token' }
 /** The scheme is matched without case (RFC 9110 §11.1). */
 const BEARER_KEY = /^bearer +(vk_\S*)\s*$/i
@@ -36,7 +43,7 @@ const STRAY_KEY = /vk_[\w-]{43}/i
 export interface Register {
   /** The name in lower case of the header that carries a session key; `Authorization: Bearer …` is understood beside it. */
   readonly keyHeader: string
-  readonly directory: Directory
+  readonly keys: KeyRing
   /** Undefined where `callers.jwt` is not set. */
   readonly jwts: JwtCallers | undefined
   /** Whether a caller may keep a token of its own: then a JWT of another issuer is one. */
@@ -45,19 +52,24 @@ export interface Register {
 
 /** @param connection that the call came by */
 export function identify (headers: IncomingHttpHeaders, register: Register, connection?: object): Identity | PendingIdentity {
-  const { keyHeader, directory, jwts, relay } = register
+  const { keyHeader, keys, jwts, relay } = register
   const { [keyHeader]: shown, authorization } = headers
   const key = shown ?? bearerKey(authorization)
   if (key !== undefined) {
     if (jwts !== undefined && looksLikeJwt(String(key))) return jwts.find(String(key), connection)
-    const found = directory.find(String(key), connection)
-    return typeof found === 'string' ? { kind: 'refused', code: found } : { kind: 'caller', caller: found }
+    const found = keys.find(String(key), connection)
+    if (found !== 'ERR_SESSION_UNKNOWN' || keys.seek === undefined) return identityOf(found)
+    return { kind: 'pending', identity: keys.seek(String(key), connection).then(identityOf) }
   }
   const token = jwts === undefined ? undefined : bearerJwt(authorization)
   if (token !== undefined && (!relay || jwts?.claims(token) === true)) return (jwts as JwtCallers).find(token, connection)
   const own = [authorization, headers['x-api-key']].filter((value) => value !== undefined).map(String)
   if (own.some((value) => STRAY_KEY.test(value) || jwts?.isIn(value) === true)) return STRAY
   return own.length > 0 ? OWN_TOKEN : NOBODY
+}
+
+function identityOf (found: Caller | ErrorCode): Identity {
+  return typeof found === 'string' ? { kind: 'refused', code: found } : { kind: 'caller', caller: found }
 }
 
 function bearerKey (authorization: string | undefined): string | undefined {

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { identify, type Identity, type Register } from '../caller/identify.js'
-import { ValetError, type ErrorCode } from '../errors.js'
+import { ERRORS, ValetError, type ErrorCode } from '../errors.js'
 import { Exchange } from '../exchange.js'
 import { authorityFor, isErrorCode } from '../policy/authority.js'
 import { abandon, fail } from './conclude.js'
@@ -16,15 +16,15 @@ const WELL_KNOWN = /^[^?]*\/\.well-known(?:[/?]|$)/i
  * has been read yet; only where it is refused a small one is, for the id that the answer echoes.
  */
 export function admit (options: RouteOptions): (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void {
-  const { config, directory, jwts, clock, upstream, traffic } = options
-  const register: Register = { keyHeader: config.callers.header, directory, jwts, relay: config.callers.relayAuthorization }
+  const { config, keys, jwts, clock, upstream, calls } = options
+  const register: Register = { keyHeader: config.callers.header, keys, jwts, relay: config.callers.relayAuthorization }
   return (request, reply, done) => {
     const exchange = new Exchange(request.id, request.method, upstream.name, clock.elapsed())
     request.exchange = exchange
     inTurn(reply.raw, () => {
-      traffic.underWay++
+      calls.begin(exchange, reply)
       reply.raw.on('close', () => {
-        traffic.underWay--
+        calls.done(exchange)
         abandon(exchange, options, reply.raw.writableFinished)
       })
     })
@@ -47,14 +47,16 @@ export function admit (options: RouteOptions): (request: FastifyRequest, reply: 
       return
     }
     exchange.authority = authority
-    if (identity.kind === 'caller') exchange.caller = identity.caller
+    if (identity.kind === 'caller') {
+      exchange.caller = identity.caller
+      calls.belongs(exchange, identity.caller)
+    }
     exchange.admittedAt = clock.elapsed()
     done()
   }
 }
 
 function asError (code: ErrorCode, identity: Identity): ValetError {
-  if (identity.kind !== 'refused') return new ValetError(code)
-  const { reason, retryAfter } = identity
+  const { reason, retryAfter = ERRORS[code].status === 503 ? 1 : undefined } = identity.kind === 'refused' ? identity : {}
   return new ValetError(code, { ...(reason === undefined ? {} : { cause: reason }), ...(retryAfter === undefined ? {} : { retryAfter }) })
 }

@@ -47,7 +47,7 @@ t.test('P1: a JWT opens its principal\'s door, beside session keys', async (t) =
       t.equal(upstream.seen.at(-1)?.headers.authorization, `Bearer ${String(token)}`)
     }
   }
-  t.equal((await call(url, { key: sidecar.keyFor('alice') })).status, 200)
+  t.equal((await call(url, { key: await sidecar.keyFor('alice') })).status, 200)
   t.match(await sidecar.until((event) => event.event === 'call'), { principal: 'alice', agent: 'jwt', outcome: 'ok' })
   t.equal(issuer.fetches, 1)
 })
@@ -125,7 +125,7 @@ t.test('row 55: keys that cannot be had harm no session key, and come back by th
   const issuer = await startJwtIssuer(t, { now: () => clock.now() })
   await issuer.stop()
   const { sidecar, upstream, url } = await scene(t, { issuer, sidecar: { clock } })
-  t.equal((await call(url, { key: sidecar.keyFor('alice') })).status, 200)
+  t.equal((await call(url, { key: await sidecar.keyFor('alice') })).status, 200)
   const token = await issuer.sign({ exp: Math.floor(clock.now() / 1000) + 36_000 })
   const answer = await call(url, { ...bearer(token), body: rpc('ping', {}, 'r-1') })
   t.same([answer.status, errorCode(answer), answer.json().id], [503, 'ERR_ISSUER_UNAVAILABLE', 'r-1'])
@@ -202,7 +202,7 @@ t.test('row 44: one connection that is used for one user after the other serves 
     request.on('error', reject).end(rpc('ping'))
   })
   const [alice, bob, bad] = await Promise.all([issuer.sign({ sub: 'alice' }), issuer.sign({ sub: 'bob' }), issuer.sign({ sub: 'bob', aud: 'x' })])
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   for (let round = 0; round < 3; round++) {
     for (const [headers, expected] of [
       [{ authorization: `Bearer ${alice}` }, env.ALICE], [{ authorization: `Bearer ${bob}` }, env.BOB], [{ 'x-session-key': key }, env.ALICE], [{ 'x-session-key': bob }, env.BOB],

@@ -480,7 +480,7 @@ t.test('what an identity is found by: session key, JWT, or a token of its own', 
     ['nothing', {}, 'nobody', 'nobody'],
   ] as const) {
     for (const [relay, expected] of [[false, closed], [true, relaying]] as const) {
-      const found = identify(headers, { keyHeader: 'x-session-key', directory, jwts: callers, relay })
+      const found = identify(headers, { keyHeader: 'x-session-key', keys: directory, jwts: callers, relay })
       const identity = found.kind === 'pending' ? await found.identity : found
       t.equal(identity.kind === 'caller' ? identity.caller.principal : code(identity), expected, `row 35: ${what}${relay ? ', relaying' : ''}`)
     }
@@ -490,7 +490,7 @@ t.test('what an identity is found by: session key, JWT, or a token of its own', 
 t.test('without callers.jwt a JWT is a token of the caller\'s own', async (t) => {
   const { clock, issuer } = await scene(t)
   const directory = new Directory(createSecretKey(randomBytes(32)), clock)
-  const register = { keyHeader: 'x-session-key', directory, jwts: undefined, relay: true }
+  const register = { keyHeader: 'x-session-key', keys: directory, jwts: undefined, relay: true }
   t.same(identify({ authorization: `Bearer ${await issuer.sign()}` }, register), { kind: 'own_token' })
   t.same(identify({ 'x-session-key': await issuer.sign() }, register), { kind: 'refused', code: UNKNOWN })
 })
