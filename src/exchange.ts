@@ -8,7 +8,7 @@ export interface Caller {
   readonly session: string
   readonly principal: string
   readonly agent: string
-  /** Milliseconds since the epoch; undefined where the session has no end. */
+  /** Milliseconds since the epoch; undefined where the session has no end. Of a JWT its `exp` with the clocks' tolerance. */
   readonly expiresAt?: number
   /** Of a caller that showed a JWT: what may be exchanged for a token of its principal (RFC 8693). */
   readonly subject?: Subject

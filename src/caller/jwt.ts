@@ -129,11 +129,8 @@ export class JwtCallers {
 
   #remember (token: string, digest: string, claimed: Claimed): Known {
     const freshUntil = this.#clock.elapsed() + FRESH
-    const known = this.#known.get(digest) ?? {
-      identity: { kind: 'caller', caller: callerOf(token, digest, claimed) },
-      goodUntil: claimed.expiresAt + this.#config.clockToleranceMs,
-      freshUntil,
-    }
+    const goodUntil = claimed.expiresAt + this.#config.clockToleranceMs
+    const known = this.#known.get(digest) ?? { identity: { kind: 'caller', caller: callerOf(token, digest, claimed, goodUntil) }, goodUntil, freshUntil }
     // Connections hold the same object, so what is found out by one is known to all.
     known.freshUntil = freshUntil
     this.#known.set(digest, known, { size: token.length })
@@ -141,6 +138,6 @@ export class JwtCallers {
   }
 }
 
-function callerOf (token: string, digest: string, { principal, agent, expiresAt }: Claimed): Caller {
-  return { session: `jwt_${digest.slice(0, 16)}`, principal, agent, subject: { token: new Secret(token), digest, expiresAt } }
+function callerOf (token: string, digest: string, { principal, agent, expiresAt }: Claimed, goodUntil: number): Caller {
+  return { session: `jwt_${digest.slice(0, 16)}`, principal, agent, expiresAt: goodUntil, subject: { token: new Secret(token), digest, expiresAt } }
 }

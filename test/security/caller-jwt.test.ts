@@ -1,5 +1,6 @@
 import { Agent, request as httpRequest } from 'node:http'
 import t, { type Test } from 'tap'
+import { pause } from '../../src/clock.js'
 import { createLog } from '../../src/telemetry/log.js'
 import { call, errorCode, rpc, type CallAnswer } from '../helpers/call.js'
 import { Canaries } from '../helpers/canary.js'
@@ -166,30 +167,39 @@ t.test('a key that the issuer has just begun to use is picked up within the cool
   t.equal(status, 200)
 })
 
-t.test('a caller\'s stream outlives its JWT; its next call does not', async (t) => {
-  const clock = testClock()
-  let push = (_text: string): void => {}
-  const { issuer, upstream, url } = await scene(t, {
-    sidecar: { clock },
-    answer (_seen, response) {
-      response.writeHead(200, { 'content-type': 'text/event-stream' })
-      push = (text) => response.write(text)
-      push('data: 1\n\n')
-    },
+for (const [what, listening] of [
+  ['a stream that listens', { method: 'GET' }],
+  ['a stream that listens by a call of its own', { body: rpc('subscriptions/listen') }],
+  ['a call under way', { body: rpc('tools/call', { name: 'slow' }) }],
+] as const) {
+  const ends = what !== 'a call under way'
+  t.test(`${what} ${ends ? 'ends with the JWT of its caller' : 'outlives the JWT of its caller'}, whose next call is refused`, async (t) => {
+    const clock = testClock({ speed: 100 })
+    let push = (_text: string): void => {}
+    const { issuer, upstream, url } = await scene(t, {
+      sidecar: { clock },
+      answer (_seen, response) {
+        response.writeHead(200, { 'content-type': 'text/event-stream' })
+        push = (text) => response.write(text)
+        push('data: 1\n\n')
+      },
+    })
+    const jwt = await issuer.sign({ exp: Math.floor(clock.now() / 1000) + 60 })
+    const { request, head } = open(url, { ...listening, ...bearer(jwt) })
+    const stream = await head
+    t.equal(await piece(stream), 'data: 1\n\n')
+    if (ends) {
+      t.same(await drain(stream), { text: '', complete: false })
+    } else {
+      await pause(clock, 95_000)
+      push('data: 2\n\n')
+      t.equal(await piece(stream), 'data: 2\n\n')
+    }
+    refused(t, await call(url, { ...bearer(jwt), body: rpc('ping', {}, 'r-1') }), 'ERR_SESSION_EXPIRED')
+    request.destroy()
+    t.equal(upstream.seen.length, 1)
   })
-  const jwt = await issuer.sign({ exp: Math.floor(clock.now() / 1000) + 60 })
-  const { request, head } = open(url, { method: 'GET', ...bearer(jwt) })
-  const stream = await head
-  t.equal(await piece(stream), 'data: 1\n\n')
-  clock.jump(91_000)
-  const answer = await call(url, { ...bearer(jwt), body: rpc('ping', {}, 'r-1') })
-  refused(t, answer, 'ERR_SESSION_EXPIRED')
-  push('data: 2\n\n')
-  t.equal(await piece(stream), 'data: 2\n\n')
-  request.destroy()
-  t.equal(upstream.seen.length, 1)
-  await drain(stream)
-})
+}
 
 t.test('row 44: one connection that is used for one user after the other serves each as itself', async (t) => {
   const { issuer, upstream, url, env, sidecar } = await scene(t)
