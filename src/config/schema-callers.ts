@@ -1,12 +1,8 @@
 import { Type } from 'typebox'
-import type { JwtAlgorithm } from './config.js'
+import { KEY_PAIR_ALGORITHMS, type KeyPairAlgorithm } from './config.js'
 import { duration, text } from './schema-parts.js'
 
-/** None that are made with a shared secret, and not `none`: whoever could check such a token could make one. */
-export const JWT_ALGORITHMS: readonly JwtAlgorithm[] = [
-  'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519',
-]
-export const DEFAULT_JWT_ALGORITHMS: readonly JwtAlgorithm[] = ['RS256', 'RS512', 'PS256', 'ES256', 'ES384', 'EdDSA']
+export const DEFAULT_JWT_ALGORITHMS: readonly KeyPairAlgorithm[] = ['RS256', 'RS512', 'PS256', 'ES256', 'ES384', 'EdDSA']
 
 const Jwt = Type.Object({
   issuer: text('headerText', 'The claim iss to the letter. Its metadata says where its keys are (RFC 8414), unless jwks_uri does.', { examples: ['https://id.example'] }),
@@ -19,8 +15,8 @@ const Jwt = Type.Object({
   jwks_uri: Type.Optional(text('httpUrl', 'Where the issuer\'s keys are (RFC 7517).', { examples: ['https://id.example/jwks'] })),
   principal_claim: Type.Optional(text('headerText', 'The claim that names the principal. It must be one that callers cannot choose.', { default: 'sub' })),
   agent_claim: Type.Optional(text('headerText', 'The claim that names the agent. Default: azp, else client_id, else the word jwt.')),
-  algorithms: Type.Optional(Type.Array(Type.Unsafe<JwtAlgorithm>({ enum: JWT_ALGORITHMS }), {
-    minItems: 1, uniqueItems: true, default: DEFAULT_JWT_ALGORITHMS, description: 'Signature algorithms that are accepted (RFC 7518). Asymmetric ones only.',
+  algorithms: Type.Optional(Type.Array(Type.Unsafe<KeyPairAlgorithm>({ enum: KEY_PAIR_ALGORITHMS }), {
+    minItems: 1, uniqueItems: true, default: DEFAULT_JWT_ALGORITHMS, description: 'Signature algorithms that are accepted (RFC 7518). None of them has a shared secret: whoever could check such a token could make one.',
   })),
   clock_tolerance: Type.Optional(duration('How far this machine\'s clock and the issuer\'s may differ; at most 5m.', '30s', 'clockTolerance')),
 }, { additionalProperties: false, description: 'Callers that show a JWT instead of a session key.' })

@@ -1,4 +1,4 @@
-import type { Config } from './config.js'
+import { isSecretRef, type Config } from './config.js'
 import { isLocal } from './listen.js'
 import type { Finding, Path } from './problem.js'
 import { mapAt, readable, textAt } from './raw.js'
@@ -15,7 +15,16 @@ export function warningsOf (raw: unknown, config: Config): Finding[] {
   }
   const keys: Path = ['callers', 'jwt', config.callers.jwt?.jwksUri === undefined ? 'issuer' : 'jwks_uri']
   if (isPlain(textOf(raw, keys))) findings.push({ path: keys, message: 'plain http: whoever is on the way can put keys of their own there, and with them be any caller' })
+  findings.push(...subjectless(config))
   return [...findings, ...plainAddresses(raw).map((path) => ({ path, message: 'plain http: tokens cross the network unencrypted' }))]
+}
+
+/** Assertions that some issuers take without a subject, although RFC 7523 §3 asks for one. */
+function subjectless (config: Config): Finding[] {
+  return [...config.principals.values()].flatMap(({ id, credentials }) => [...credentials].flatMap(([upstream, credential]) => {
+    if (credential.type !== 'jwt_bearer' || isSecretRef(credential.assertion) || Object.hasOwn(credential.assertion.claims, 'sub')) return []
+    return [{ path: ['principals', id, 'credentials', upstream, 'claims'], message: 'names no sub, which RFC 7523 asks for: most issuers refuse an assertion without one' }]
+  }))
 }
 
 /** Where an address is written that tokens go to without TLS, unless they stay on this machine. */

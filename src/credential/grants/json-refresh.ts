@@ -1,5 +1,5 @@
 import type { Clock } from '../../clock.js'
-import type { JsonRefreshConfig, JsonTemplate, SecretRef } from '../../config/config.js'
+import { isSecretRef, type JsonRefreshConfig, type JsonTemplate, type SecretRef } from '../../config/config.js'
 import { expiryOfIssued } from '../lifetime.js'
 import { accessToken, GrantError, readSecret, refreshToken, rotatedIn, seedToken, type Grant, type Held, type Issued } from './grant.js'
 import { askTokenEndpoint } from './token-endpoint.js'
@@ -18,12 +18,13 @@ export function jsonRefreshGrant (config: JsonRefreshConfig, clock: Clock): Gran
         expiresAt: config.accessTokenExpiresAt,
       }
     },
-    async exchange (held) {
+    async exchange (held, mayAsk) {
       // Its names are without case: a config's own Content-Type must not come beside ours.
       const headers = new Headers({ accept: 'application/json' })
       if (config.body !== undefined) headers.set('content-type', 'application/json')
       for (const [name, value] of config.headers) headers.set(name, await fillText(value, held))
       const body = config.body === undefined ? null : JSON.stringify(await fill(config.body, held))
+      mayAsk?.()
       const requestedAt = clock.now()
       const answer = await askTokenEndpoint(config.url.href, { method: config.method, headers, body }, { now: () => clock.now(), whom: 'the refresh endpoint' })
       return takeIn(answer, config.response, requestedAt)
@@ -77,8 +78,4 @@ async function fillText (template: string | SecretRef, held: Held): Promise<stri
     if (token === undefined) throw new GrantError('unavailable', `there is no ${name} yet to put into the refresh request`)
     return token.reveal()
   })
-}
-
-function isSecretRef (value: unknown): value is SecretRef {
-  return typeof value === 'object' && value !== null && 'read' in value && typeof value.read === 'function'
 }
