@@ -4,7 +4,10 @@ import { SessionBook } from './caller/sessions.js'
 import { systemClock, type Clock } from './clock.js'
 import type { Config } from './config/config.js'
 import type { Control } from './control.js'
+import type { CredentialSource } from './credential/credential.js'
 import { Principals } from './credential/principals.js'
+import { Subjects } from './credential/subjects.js'
+import type { Caller } from './exchange.js'
 import { follow } from './follow.js'
 import { createAdmin } from './http/admin.js'
 import { drain } from './http/drain.js'
@@ -59,15 +62,17 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
     }
   }
   const principals = new Principals({ configured: config.principals.values(), complete: config.complete, vault, clock, emit })
+  const subjects = new Subjects({ config, vault, clock, emit })
   const jwts = config.callers.jwt === undefined ? undefined : new JwtCallers(config.callers.jwt, clock, emit)
   const calls = new OpenCalls({ clock, emit })
   const parts = { config, vault, principals, clock, emit, calls }
-  const closers: Array<() => Promise<void>> = [async () => await vault.close(), async () => await principals.close()]
+  const closers: Array<() => Promise<void>> = [async () => await vault.close(), async () => await principals.close(), async () => await subjects.close()]
   let closing: Promise<void> | undefined
   try {
     const { directory, sessions } = await openSessions(parts)
     const keys = { find: directory.find.bind(directory), seek: config.state.driver === 'memory' ? undefined : sessions.seek.bind(sessions) }
-    const front = createFront({ config, keys, jwts, credentialFor: principals.find.bind(principals), clock, emit, limits, calls })
+    const credentialFor = (caller: Caller, upstream: string): CredentialSource | undefined => principals.find(caller.principal, upstream) ?? subjects.find(caller, upstream)
+    const front = createFront({ config, keys, jwts, credentialFor, clock, emit, limits, calls })
     const control: Control = { sessions, principals, credentials: principals.credentials }
     const admin = createAdmin({ limits, metrics, unready: () => closing === undefined ? [] : ['stopping'] })
     closers.push(async () => await admin.close(), async () => await front.close())
@@ -78,7 +83,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       emit({ event: 'stopping' })
       await drain(front, calls, clock, limits.grace)
       stopFollowing()
-      await principals.close()
+      await Promise.all([principals.close(), subjects.close()])
       await drain(admin, { underWay: 0 }, clock, 0)
       await vault.close()
       emit({ event: 'stopped' })

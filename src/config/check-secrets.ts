@@ -59,7 +59,10 @@ function problem (path: Path, message: string): ConfigProblem {
 function secretPlaces (config: Config): Place[] {
   return [
     ...config.state.driver === 'lmdb' ? one(['state', 'key'], config.state.key) : [],
-    ...[...config.upstreams.values()].flatMap(({ name, tls }) => tlsPlaces(['upstreams', name, 'tls'], tls)),
+    ...[...config.upstreams.values()].flatMap(({ name, tls, subjectCredential }) => [
+      ...tlsPlaces(['upstreams', name, 'tls'], tls),
+      ...subjectCredential === undefined ? [] : credentialPlaces(['upstreams', name, 'credential'], subjectCredential),
+    ]),
     ...[...config.principals.values()].flatMap(({ id, credentials }) =>
       [...credentials].flatMap(([upstream, credential]) => credentialPlaces(['principals', id, 'credentials', upstream], credential))),
     ...config.sessions.map(({ key }, index): Place => ({ path: ['sessions', index, 'key'], ref: key, isSessionKey: true })),

@@ -73,6 +73,8 @@ export interface UpstreamConfig {
   readonly tools: ToolRules
   /** The defaults of every principal's credential here as the config writes them, for principals that are put at run time. */
   readonly credential: RawCredential | undefined
+  /** Those defaults, where they are complete and exchange a caller's own JWT: for principals without a credential of their own here. */
+  readonly subjectCredential: TokenExchangeConfig | undefined
 }
 
 /** Globs of tool names; deny wins. */

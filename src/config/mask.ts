@@ -63,5 +63,6 @@ function maskUpstream (upstream: UpstreamConfig) {
     },
     body_limit: formatSize(upstream.bodyLimit),
     ...(Object.keys(ownTls).length === 0 ? {} : { tls: ownTls }),
+    ...(upstream.subjectCredential === undefined ? {} : { credential: maskCredential(upstream.subjectCredential) }),
   }
 }

@@ -1,5 +1,6 @@
 import { claimsFindings } from './claims.js'
 import { credentialFindings, mergeCredential } from './credential.js'
+import { exchangeFindings, exchangesNothing, NO_SUBJECT } from './exchange.js'
 import { jsonRefreshFindings, repeatedHeaders, unfilledPlaceholders } from './json-refresh.js'
 import { collides, readListen } from './listen.js'
 import { mountFindings } from './mounts.js'
@@ -24,6 +25,7 @@ export function semanticFindings (raw: unknown): Finding[] {
     ...mountFindings(upstreams),
     ...Object.keys(upstreams).flatMap((name) => upstreamFindings(mapAt(upstreams, name), ['upstreams', name])),
     ...Object.keys(mapAt(raw, 'principals')).flatMap((name) => principalFindings(raw, name)),
+    ...exchangeFindings(raw),
     ...sessionFindings(raw),
   ]
 }
@@ -79,6 +81,7 @@ function principalFindings (raw: unknown, name: string): Finding[] {
       ...jsonRefreshFindings(own, path),
       ...claimsFindings(own, path),
       ...unfilledPlaceholders(mergeCredential(defaults, own), path),
+      ...exchangesNothing(raw, mergeCredential(defaults, own)) ? [{ path: [...path, 'subject_token'], message: NO_SUBJECT }] : [],
     ]
   })
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js'
 import type { CredentialConfig, PrincipalConfig, ToolRules } from '../config/config.js'
+import { exchangesCallersJwt } from '../config/exchange.js'
 import type { CompleteCredential } from '../config/given-credential.js'
 import { ControlError, type CredentialInfo, type Credentials, type GivenCredential, type GivenPrincipal, type PrincipalInfo, type PrincipalRegister } from '../control.js'
 import { told } from '../state/told.js'
@@ -178,6 +179,11 @@ export class Principals implements PrincipalRegister {
     if (before?.made === made) return undefined
     const config = put === undefined ? made as CredentialConfig : this.#completed(entry.id, upstream, put)
     if (config === undefined) return undefined
+    // There is one for each caller's JWT then (`Subjects`).
+    if (exchangesCallersJwt(config)) {
+      if (before !== undefined) this.#drop(entry, upstream)
+      return undefined
+    }
     const keptAs = recordName(put === undefined ? 'credential' : 'put-credential', entry.id, upstream)
     const grant = grantFor(config, this.#options.clock)
     before?.provider.replace(grant, keptAs)

@@ -3,7 +3,7 @@ import type { JwtCallers } from '../caller/jwt.js'
 import type { Clock } from '../clock.js'
 import type { Config, UpstreamConfig } from '../config/config.js'
 import type { CredentialSource } from '../credential/credential.js'
-import type { Exchange } from '../exchange.js'
+import type { Caller, Exchange } from '../exchange.js'
 import type { Emit } from '../telemetry/events.js'
 import type { OpenCalls } from './open-calls.js'
 import type { Limits } from './server.js'
@@ -20,7 +20,7 @@ export interface ProxyOptions {
   readonly keys: KeyRing
   /** Undefined where `callers.jwt` is not set. */
   readonly jwts: JwtCallers | undefined
-  readonly credentialFor: (principal: string, upstream: string) => CredentialSource | undefined
+  readonly credentialFor: (caller: Caller, upstream: string) => CredentialSource | undefined
   readonly clock: Clock
   readonly emit: Emit
   readonly limits: Limits

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { checkSecrets } from '../../../src/config/check-secrets.js'
 import { effectiveConfig } from '../../../src/config/mask.js'
 import { complaints, load, warningsOf, yaml } from './helpers.js'
 
@@ -70,4 +71,39 @@ t.test('callers.jwt: what is in effect reads back', async (t) => {
   }
   const shown = effectiveConfig(load(jwt('issuer: p, audience: a, jwks_uri: "https://id.example/jwks?key=hidden"')))
   t.match(shown.callers, { jwt: { issuer: 'p', audience: ['a'], jwks_uri: 'https://id.example/jwks?…', clock_tolerance: '30s' } })
+})
+
+const JWTS = 'callers: { jwt: { issuer: "https://id.example", audience: a } }'
+const EXCHANGE = 'type: token_exchange, token_endpoint: "https://id.example/token"'
+const NEEDS = 'is required by a credential of type token_exchange, unless callers.jwt is set: then the caller\'s own JWT is exchanged'
+
+t.test('an exchange without a subject_token is for callers that show a JWT', async (t) => {
+  const upstream = `credential: { ${EXCHANGE} }`
+  t.strictSame(complaints(yaml({ upstream, credential: '{}' })), [`principals.alice.credentials.tools.subject_token: ${NEEDS}`])
+  t.strictSame(complaints(yaml({ credential: `{ ${EXCHANGE} }` })), [`principals.alice.credentials.tools.subject_token: ${NEEDS}`])
+  t.strictSame(complaints(yaml({ upstream, credential: '{ subject_token: { env: T } }' })), [], 'the principal has one')
+  t.strictSame(complaints(yaml({ upstream })), [], 'the principal has another type')
+  t.strictSame(complaints(`upstreams: { tools: { url: "http://localhost", ${upstream} } }`), [`upstreams.tools.credential.subject_token: ${NEEDS}`], 'it is for nobody')
+  t.strictSame(complaints(`upstreams: { tools: { url: "http://localhost", credential: { ${EXCHANGE}, subject_token: { env: T } } } }`), [])
+  for (const credential of ['{}', `{ ${EXCHANGE} }`, '{ type: api_token, token: { env: T } }']) t.strictSame(complaints(yaml({ top: JWTS, upstream, credential })), [], credential)
+})
+
+t.test('the defaults of an upstream are what a caller with a JWT gets a token by, where they are complete', async (t) => {
+  const subjectCredential = (credential: string, top = JWTS) => load(`${top}\nupstreams: { tools: { url: "http://localhost:1/mcp"${credential === '' ? '' : `, credential: { ${credential} }`} } }`).upstreams.get('tools')?.subjectCredential
+  t.match(subjectCredential(`${EXCHANGE}, client_id: c, client_secret: { env: S }, audience: tools`), {
+    type: 'token_exchange', tokenEndpoint: new URL('https://id.example/token'), clientId: 'c', clientSecret: { source: 'env S' }, audience: 'tools', subjectToken: undefined,
+  })
+  t.match(subjectCredential(EXCHANGE), { resource: 'http://localhost:1/mcp' })
+  for (const credential of ['', 'type: token_exchange', `${EXCHANGE}, subject_token: { env: T }`, 'type: api_token, token: { env: T }', 'token_endpoint: "https://id.example/token"']) {
+    t.equal(subjectCredential(credential), undefined, credential)
+  }
+  t.equal(subjectCredential(`${EXCHANGE}, subject_token: { env: T }`, ''), undefined)
+})
+
+t.test('what a caller with a JWT gets a token by is shown, and its secrets are read by check', async (t) => {
+  const text = `${JWTS}\nstate: { driver: memory }\nupstreams: { tools: { url: "http://localhost:1/mcp", credential: { ${EXCHANGE}, client_id: c, client_secret: { env: NOT_THERE } } } }`
+  const shown = effectiveConfig(load(text))
+  t.match(shown.upstreams, { tools: { credential: { type: 'token_exchange', token_endpoint: 'https://id.example/token', client_secret: { env: 'NOT_THERE' } } } })
+  t.strictSame(effectiveConfig(load(JSON.stringify(shown))), shown)
+  t.match(await checkSecrets(load(text)), [{ path: 'upstreams.tools.credential.client_secret', message: /NOT_THERE/ }])
 })

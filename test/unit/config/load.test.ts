@@ -29,6 +29,7 @@ t.test('the least config has every default', async (t) => {
     tls: { ca: undefined, cert: undefined, key: undefined, serverName: undefined },
     tools: { allow: ['*'], deny: [] },
     credential: undefined,
+    subjectCredential: undefined,
   }]])
 })
 
