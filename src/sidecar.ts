@@ -2,9 +2,11 @@ import { Directory } from './caller/directory.js'
 import { JwtCallers } from './caller/jwt.js'
 import { SessionBook } from './caller/sessions.js'
 import { systemClock, type Clock } from './clock.js'
+import { AdminTokenError, readAdminToken } from './config/admin-token.js'
 import type { Config } from './config/config.js'
 import type { Control } from './control.js'
 import type { CredentialSource } from './credential/credential.js'
+import type { CredentialTypes } from './credential/grants/custom.js'
 import { Principals } from './credential/principals.js'
 import { Subjects } from './credential/subjects.js'
 import type { Caller } from './exchange.js'
@@ -35,6 +37,8 @@ export interface SidecarOptions {
   readonly onRefresh?: (event: RefreshEvent) => void
   /** Told where an issuer says that a grant is over: somebody must log in again. */
   readonly onRevoked?: (event: RefreshEvent) => void
+  /** Credential types of one's own, by the name that a credential of `type: custom` has in the config. */
+  readonly credentialTypes?: CredentialTypes
   readonly clock?: Clock
   readonly limits?: Partial<Limits>
 }
@@ -42,7 +46,8 @@ export interface SidecarOptions {
 /**
  * Puts the parts together and starts them. Resolves once both listeners accept calls.
  * @throws {StateError} where the state cannot be opened
- * @throws {SecretRefError | RangeError} where a session key of the config cannot be used
+ * @throws {SecretRefError | RangeError} where a session key or the admin token of the config cannot be used, or a
+ *   credential type is not registered
  */
 export async function createSidecar (config: Config, options: SidecarOptions = {}): Promise<Sidecar> {
   const clock = options.clock ?? systemClock
@@ -61,20 +66,32 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       }
     }
   }
-  const principals = new Principals({ configured: config.principals.values(), complete: config.complete, vault, clock, emit })
+  const principals = new Principals({ configured: config.principals.values(), complete: config.complete, types: options.credentialTypes ?? {}, vault, clock, emit })
   const subjects = new Subjects({ config, vault, clock, emit })
   const jwts = config.callers.jwt === undefined ? undefined : new JwtCallers(config.callers.jwt, clock, emit)
   const calls = new OpenCalls({ clock, emit })
   const parts = { config, vault, principals, clock, emit, calls }
   const closers: Array<() => Promise<void>> = [async () => await vault.close(), async () => await principals.close(), async () => await subjects.close()]
   let closing: Promise<void> | undefined
+  let proxyUrl = ''
   try {
     const { directory, sessions } = await openSessions(parts)
     const keys = { find: directory.find.bind(directory), seek: config.state.driver === 'memory' ? undefined : sessions.seek.bind(sessions) }
     const credentialFor = (caller: Caller, upstream: string): CredentialSource | undefined => principals.find(caller.principal, upstream) ?? subjects.find(caller, upstream)
     const front = createFront({ config, keys, jwts, credentialFor, clock, emit, limits, calls })
     const control: Control = { sessions, principals, credentials: principals.credentials }
-    const admin = createAdmin({ limits, metrics, unready: () => closing === undefined ? [] : ['stopping'] })
+    const admin = createAdmin({
+      limits,
+      metrics,
+      unready: () => closing === undefined ? [] : ['stopping'],
+      clock,
+      emit,
+      control,
+      token: config.admin.token,
+      callers: config.callers,
+      listen: config.admin.listen,
+      endpoints: () => ({ proxy: proxyUrl, header: config.callers.header, upstreams: [...config.upstreams.values()] }),
+    })
     closers.push(async () => await admin.close(), async () => await front.close())
     const stopFollowing = follow(vault, { sessions, principals, emit })
     closers.push(async () => stopFollowing())
@@ -88,10 +105,10 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       await vault.close()
       emit({ event: 'stopped' })
     }
-    const proxyUrl = await listen(front, config.listen)
+    await checkAdminToken(config.admin.token, emit)
+    proxyUrl = await listen(front, config.listen)
     const adminUrl = await listen(admin, config.admin.listen)
     void principals.warm()
-    void jwts?.warm()
     void jwts?.warm()
     emit({ event: 'listening', proxy: proxyUrl, admin: adminUrl, upstreams, principals: config.principals.size })
     return { proxyUrl, adminUrl, ...control, close: async () => { await (closing ??= shutDown()) } }
@@ -112,6 +129,20 @@ async function openSessions ({ config, vault, principals, clock, emit, calls }: 
   await sessions.load()
   for (const session of config.sessions) sessions.configure(session, await session.key.read())
   return { directory, sessions }
+}
+
+/**
+ * One that is there must be fit for it, from the start. One that is not there yet is no reason not to serve agents: the
+ * admin API says so, and the log, until it comes.
+ * @throws {AdminTokenError}
+ */
+async function checkAdminToken (token: Config['admin']['token'], emit: (event: ValetEvent) => void): Promise<void> {
+  try {
+    if (token !== undefined) await readAdminToken(token)
+  } catch (error) {
+    if (error instanceof AdminTokenError) throw error
+    emit({ event: 'warning', reason: `the admin API answers 503 until its token can be read: ${(error as Error).message}` })
+  }
 }
 
 function listenersOf ({ onEvent, onRefresh, onRevoked }: SidecarOptions): Array<(event: ValetEvent) => void> {

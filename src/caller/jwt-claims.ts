@@ -1,5 +1,5 @@
 import type { JWTPayload } from 'jose'
-import type { JwtCallersConfig } from '../config/config.js'
+import type { JwtCallersConfig } from '../config/jwt-config.js'
 import { readAgentName, readPrincipalName } from '../config/names.js'
 
 /** Why a JWT is refused. The reason is made of known words and of what the config says, never of what the token holds. */

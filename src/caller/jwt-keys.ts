@@ -1,6 +1,6 @@
 import { createRemoteJWKSet, customFetch, type RemoteJWKSet } from 'jose'
 import type { Clock } from '../clock.js'
-import type { JwtCallersConfig } from '../config/config.js'
+import type { JwtCallersConfig } from '../config/jwt-config.js'
 import { fetchJson, IssuerError } from './fetch-json.js'
 import { discoverKeys } from './jwt-discovery.js'
 

@@ -1,6 +1,6 @@
 import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload, type JWTVerifyOptions, type RemoteJWKSet } from 'jose'
 import type { Clock } from '../clock.js'
-import type { JwtCallersConfig } from '../config/config.js'
+import type { JwtCallersConfig } from '../config/jwt-config.js'
 import { claimedBy, JwtRefused, type Claimed } from './jwt-claims.js'
 import type { IssuerKeys } from './jwt-keys.js'
 import { unverifiedIssuer } from './jwt-shape.js'

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { pause, type Clock } from '../clock.js'
-import type { JwtCallersConfig } from '../config/config.js'
+import type { JwtCallersConfig } from '../config/jwt-config.js'
 import type { Caller } from '../exchange.js'
 import { Secret } from '../secret.js'
 import type { Emit } from '../telemetry/events.js'

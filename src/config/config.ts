@@ -1,5 +1,6 @@
 import type { Secret } from '../secret.js'
 import type { CompleteCredential } from './given-credential.js'
+import type { JwtCallersConfig } from './jwt-config.js'
 import type { RawCredential } from './schema-credential.js'
 
 /**
@@ -30,22 +31,6 @@ export interface CallersConfig {
   readonly relayAuthorization: boolean
   /** Undefined: callers show session keys, and a JWT says nothing. */
   readonly jwt: JwtCallersConfig | undefined
-}
-
-/** Callers that identify themselves by a JWT of this issuer (RFC 7519, RFC 9068). */
-export interface JwtCallersConfig {
-  /** As the config writes it, since the claim `iss` must be the same to the letter. */
-  readonly issuer: string
-  /** The claim `aud` must hold one of these. */
-  readonly audience: readonly string[]
-  /** Where its keys are; undefined: its metadata says it (RFC 8414). */
-  readonly jwksUri: URL | undefined
-  readonly principalClaim: string
-  /** Undefined: `azp`, else `client_id`, else the word `jwt`. */
-  readonly agentClaim: string | undefined
-  /** Asymmetric ones only. */
-  readonly algorithms: readonly KeyPairAlgorithm[]
-  readonly clockToleranceMs: number
 }
 
 export type StateConfig =
@@ -116,6 +101,7 @@ export type CredentialConfig =
   | JwtBearerConfig
   | SignedJwtConfig
   | CommandConfig
+  | CustomCredentialConfig
 
 export interface ApiTokenConfig {
   readonly type: 'api_token'
@@ -209,6 +195,13 @@ export interface CommandConfig {
   readonly type: 'command'
   /** What the command prints: a token, or JSON with `access_token` and perhaps `expires_in` (seconds). */
   readonly output: SecretRef
+}
+
+/** A credential that the code of whoever embeds mcp-valet gets. */
+export interface CustomCredentialConfig {
+  readonly type: 'custom'
+  readonly name: string
+  readonly options: JsonTemplate | undefined
 }
 
 /** A product's own refresh endpoint, which speaks JSON but no OAuth. */

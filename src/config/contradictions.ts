@@ -17,6 +17,7 @@ const REQUIRED: Record<CredentialType, readonly string[]> = {
   jwt_bearer: [],
   signed_jwt: ['alg', 'key'],
   command: ['command'],
+  custom: ['name'],
 }
 
 /** Keys that say something about another one. */

@@ -29,6 +29,8 @@ export function maskCredential (credential: CredentialConfig): Record<string, un
       return { type, ...maskMinted(credential) }
     case 'command':
       return { type, ...place(credential.output) }
+    case 'custom':
+      return { type, name: credential.name, ...(credential.options === undefined ? {} : { options: maskTemplate(credential.options) }) }
     case 'json_refresh':
       return {
         type,

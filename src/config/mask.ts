@@ -1,4 +1,5 @@
-import type { Config, JwtCallersConfig, UpstreamConfig } from './config.js'
+import type { Config, UpstreamConfig } from './config.js'
+import type { JwtCallersConfig } from './jwt-config.js'
 import { formatListen } from './listen.js'
 import { maskCredential } from './mask-credential.js'
 import { address, mapped, place, some } from './mask-parts.js'

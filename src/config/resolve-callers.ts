@@ -1,4 +1,5 @@
-import type { CallersConfig, JwtCallersConfig } from './config.js'
+import type { CallersConfig } from './config.js'
+import type { JwtCallersConfig } from './jwt-config.js'
 import { readCallerHeader } from './names.js'
 import type { RawConfig } from './schema.js'
 import { DEFAULT_JWT_ALGORITHMS } from './schema-callers.js'

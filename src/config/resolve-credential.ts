@@ -42,6 +42,8 @@ export function resolveCredential (raw: RawCredential, url: URL, written: string
       return { type: 'signed_jwt', ...resolveMinted(raw, '10m', env) }
     case 'command':
       return { type: 'command', output: secretRef({ command: raw.command as string[] }, { env, multiline: true }) }
+    case 'custom':
+      return { type: 'custom', name: raw.name as string, options: raw.options === undefined ? undefined : resolveTemplate(raw.options, env) }
     default:
       return { type: 'refresh_token', ...client(), refreshToken: optional(raw.refresh_token), accessToken: optional(raw.access_token) }
   }

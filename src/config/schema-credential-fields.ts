@@ -2,7 +2,7 @@ import { Type } from 'typebox'
 import { KEY_PAIR_ALGORITHMS, SIGNING_ALGORITHMS } from './config.js'
 import { duration, record, secret, text } from './schema-parts.js'
 
-export const CREDENTIAL_TYPES = ['api_token', 'refresh_token', 'client_credentials', 'json_refresh', 'token_exchange', 'jwt_bearer', 'signed_jwt', 'command'] as const
+export const CREDENTIAL_TYPES = ['api_token', 'refresh_token', 'client_credentials', 'json_refresh', 'token_exchange', 'jwt_bearer', 'signed_jwt', 'command', 'custom'] as const
 export type CredentialType = typeof CREDENTIAL_TYPES[number]
 
 const refreshToken = secret('The first refresh token. A newer one that the issuer hands out is kept in the state. Without it somebody must log in first.')
@@ -67,6 +67,14 @@ export const FIELDS: Record<CredentialType, Record<string, object>> = {
       examples: [['/usr/local/bin/mcp-token', '--json']],
       errorMessage: 'expected a program and its arguments, such as [/usr/local/bin/mcp-token, --json]',
     }),
+  },
+  custom: {
+    name: text('headerText', 'The name under which whoever embeds mcp-valet hands the code for it in (createSidecar, credentialTypes).', { examples: ['secrets_manager'] }),
+    options: {
+      $ref: '#/definitions/json',
+      description: 'Any JSON, for that code. { env: NAME }, { file: PATH } and { command: [..] } are replaced by the secret.',
+      examples: [{ path: 'mcp/alice', token: { env: 'SECRETS_MANAGER_TOKEN' } }],
+    },
   },
   json_refresh: {
     url: text('httpUrl', 'The endpoint that hands out a new access token.'),

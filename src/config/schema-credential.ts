@@ -42,6 +42,8 @@ export interface RawCredential {
   claims?: Record<string, unknown>
   lifetime?: string
   command?: string[]
+  name?: string
+  options?: unknown
 }
 
 /** The keys that a credential of this type may have, beside `type`. */

@@ -15,7 +15,7 @@ export function warningsOf (raw: unknown, config: Config): Finding[] {
   }
   const keys: Path = ['callers', 'jwt', config.callers.jwt?.jwksUri === undefined ? 'issuer' : 'jwks_uri']
   if (isPlain(textOf(raw, keys))) findings.push({ path: keys, message: 'plain http: whoever is on the way can put keys of their own there, and with them be any caller' })
-  findings.push(...subjectless(config))
+  findings.push(...subjectless(config), ...embedded(config))
   return [...findings, ...plainAddresses(raw).map((path) => ({ path, message: 'plain http: tokens cross the network unencrypted' }))]
 }
 
@@ -25,6 +25,12 @@ function subjectless (config: Config): Finding[] {
     if (credential.type !== 'jwt_bearer' || isSecretRef(credential.assertion) || Object.hasOwn(credential.assertion.claims, 'sub')) return []
     return [{ path: ['principals', id, 'credentials', upstream, 'claims'], message: 'names no sub, which RFC 7523 asks for: most issuers refuse an assertion without one' }]
   }))
+}
+
+/** What the command has no code for. */
+function embedded (config: Config): Finding[] {
+  return [...config.principals.values()].flatMap(({ id, credentials }) => [...credentials].flatMap(([upstream, { type }]) =>
+    type === 'custom' ? [{ path: ['principals', id, 'credentials', upstream, 'type'], message: 'is for those who embed mcp-valet: `mcp-valet serve` has no code for it and does not start with it' }] : []))
 }
 
 /** Where an address is written that tokens go to without TLS, unless they stay on this machine. */

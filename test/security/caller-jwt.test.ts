@@ -226,14 +226,18 @@ t.test('row 44: one connection that is used for one user after the other serves 
 })
 
 t.test('a caller that leaves while its token is looked into costs nothing', async (t) => {
-  const issuer = await startJwtIssuer(t)
-  issuer.instead.set('/.well-known/oauth-authorization-server', 'hang')
-  const { url, sidecar, upstream } = await scene(t, { issuer })
+  const clock = testClock({ speed: 100 })
+  const { issuer, url, sidecar, upstream } = await scene(t, { sidecar: { clock } })
+  t.equal((await call(url, bearer(await issuer.sign({ exp: Math.floor(clock.now() / 1000) + 36_000 })))).status, 200)
+  await issuer.rotate()
+  issuer.instead.set('/jwks', 'hang')
+  await pause(clock, 31_000)
+  const asked = issuer.fetches
   const { request } = open(url, bearer(await issuer.sign()))
-  await eventually(() => issuer.asked.length > 0)
+  await eventually(() => issuer.fetches > asked)
   request.destroy()
-  t.match(await sidecar.until((event) => event.event === 'call'), { outcome: 'aborted' })
-  t.same(upstream.seen, [])
+  t.match(await sidecar.until((event) => event.event === 'call' && event.outcome !== 'ok'), { outcome: 'aborted' })
+  t.equal(upstream.seen.length, 1)
 })
 
 t.test('row 46: a JWT is in no log line, metric or answer, whether it is good or not', async (t) => {
