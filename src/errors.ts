@@ -8,17 +8,22 @@ export const ERRORS = {
   ERR_SESSION_REQUIRED: {
     status: 401,
     rpc: -32001,
-    message: 'A session key is required: send it as X-Session-Key, or the header that callers.header names, or as Authorization: Bearer vk_…',
+    message: 'A session key, or a JWT where callers.jwt is set, is required: send it as X-Session-Key, or the header that callers.header names, or as Authorization: Bearer …',
   },
   ERR_SESSION_UNKNOWN: {
     status: 401,
     rpc: -32001,
-    message: 'This session key is not known here, or was revoked: ask the operator of mcp-valet for a new one.',
+    message: 'This session key or JWT is not accepted here, or was revoked: ask the operator of mcp-valet for another one.',
   },
   ERR_SESSION_EXPIRED: {
     status: 401,
     rpc: -32001,
-    message: 'This session has expired: ask the operator of mcp-valet for a new session key.',
+    message: 'This session has expired: ask the operator of mcp-valet for a new session key, or your issuer for a new JWT.',
+  },
+  ERR_ISSUER_UNAVAILABLE: {
+    status: 503,
+    rpc: -32006,
+    message: 'This JWT cannot be checked at the moment, as its issuer does not give its keys: try again after the time in Retry-After.',
   },
   ERR_HOST_REFUSED: {
     status: 403,

@@ -1,17 +1,29 @@
 import type { ToolRules } from './config/config.js'
 import type { Credential, CredentialSource } from './credential/credential.js'
 import type { ErrorCode } from './errors.js'
+import type { Secret } from './secret.js'
 import type { Context } from './telemetry/events.js'
 
-/** Who calls: what a session key stands for. */
+/** Who calls: what a session key or a caller's JWT stands for. */
 export interface Caller {
   readonly session: string
   readonly principal: string
   readonly agent: string
-  /** Milliseconds since the epoch; undefined where the session has no end. */
+  /** Milliseconds since the epoch; undefined where the session has no end. Of a JWT its `exp` with the clocks' tolerance. */
   readonly expiresAt?: number
   /** The session's own rules on tools, beside those of its principal and of the upstream. */
   readonly tools?: ToolRules | undefined
+  /** Of a caller that showed a JWT: what may be exchanged for a token of its principal (RFC 8693). */
+  readonly subject?: Subject
+}
+
+/** A caller's own JWT, verified. */
+export interface Subject {
+  readonly token: Secret
+  /** SHA-256 of it: two tokens of one principal may differ in what they allow, so what is got for one is not for the other. */
+  readonly digest: string
+  /** Milliseconds since the epoch: its `exp`. */
+  readonly expiresAt: number
 }
 
 /** Which of an upstream's tools a caller may see and call. Where there is none, all of them. */

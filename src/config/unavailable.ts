@@ -12,7 +12,6 @@ interface Unavailable extends Finding {
  */
 export function unavailableParts (raw: unknown): Unavailable[] {
   return [
-    ...present(raw, ['callers', 'jwt'], 'callers that identify themselves by a JWT (use sessions)'),
     ...present(raw, ['state', 'url'], 'state in Redis (use driver: lmdb)'),
     ...at(mapAt(raw, 'state'), 'driver') === 'redis' ? [unavailable(['state', 'driver'], 'state in Redis (use driver: lmdb)')] : [],
   ]

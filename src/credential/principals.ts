@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.js'
 import type { CredentialConfig, PrincipalConfig, ToolRules } from '../config/config.js'
+import { exchangesCallersJwt } from '../config/exchange.js'
 import type { CompleteCredential } from '../config/given-credential.js'
 import { ControlError, type CredentialInfo, type Credentials, type GivenCredential, type GivenPrincipal, type PrincipalInfo, type PrincipalRegister } from '../control.js'
 import { told } from '../state/told.js'
@@ -195,6 +196,11 @@ export class Principals implements PrincipalRegister {
     const unfit = (reason: string): void => this.#warn(`the credential that was put for principal ${JSON.stringify(entry.id)} at upstream ${JSON.stringify(upstream)} no longer fits the config (${reason}): put it again, or delete the principal`)
     const config = put === undefined ? made as CredentialConfig : completed(this.#options.complete, upstream, put, unfit)
     if (config === undefined) return undefined
+    // There is one for each caller's JWT then (`Subjects`).
+    if (exchangesCallersJwt(config)) {
+      if (before !== undefined) this.#drop(entry, upstream)
+      return undefined
+    }
     const keptAs = recordName(put === undefined ? 'credential' : 'put-credential', entry.id, upstream)
     const { clock, types = {} } = this.#options
     const grant = grantFor(config, clock, undefined, (custom) => customGrant(custom, clock, { principal: entry.id, upstream }, types))

@@ -70,7 +70,7 @@ function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Hand
       if (exchange.authority === 'anonymous') emit({ event: 'anonymous', ...exchange.context(), reason: 'no_principal' })
       return send()
     }
-    const source = credentialFor(caller.principal, upstream.name)
+    const source = credentialFor(caller, upstream.name)
     if (source === undefined) return fail(exchange, reply, new ValetError('ERR_CREDENTIAL_MISSING'), options)
     exchange.source = source
     exchange.credential = source.current()

@@ -10,7 +10,7 @@ t.test('the least config has every default', async (t) => {
   const config = load('upstreams: { tools: { url: http://localhost:8001/mcp } }')
   t.strictSame(config.listen, { host: '127.0.0.1', port: 8401 })
   t.strictSame(config.admin, { listen: { host: '127.0.0.1', port: 8402 }, token: undefined })
-  t.strictSame(config.callers, { header: 'x-session-key', hosts: [], origins: [], relayAuthorization: false })
+  t.strictSame(config.callers, { header: 'x-session-key', hosts: [], origins: [], relayAuthorization: false, jwt: undefined })
   t.strictSame(config.state, { driver: 'lmdb', path: './var/state', key: undefined })
   t.strictSame(config.principals, new Map())
   t.strictSame(config.sessions, [])
@@ -29,6 +29,7 @@ t.test('the least config has every default', async (t) => {
     tls: { ca: undefined, cert: undefined, key: undefined, serverName: undefined },
     tools: { allow: ['*'], deny: [] },
     credential: undefined,
+    subjectCredential: undefined,
   }]])
 })
 
@@ -45,7 +46,7 @@ t.test('every value that is given is taken', async (t) => {
   }))
   t.strictSame(config.listen, { host: '::1', port: 0 })
   t.strictSame(config.admin.listen, { socket: '/run/valet.sock' })
-  t.strictSame(config.callers, { header: 'x-key', hosts: ['valet.internal'], origins: ['https://app.example:8443'], relayAuthorization: true })
+  t.strictSame(config.callers, { header: 'x-key', hosts: ['valet.internal'], origins: ['https://app.example:8443'], relayAuthorization: true, jwt: undefined })
   t.match(config.state, { driver: 'lmdb', path: '/data', key: { source: 'file /run/k' } })
   t.match(config.upstreams.get('tools'), {
     path: '/a/b',
@@ -175,7 +176,6 @@ t.test('a mistake has one sentence about what is expected', async (t) => {
 
 t.test('what is not built yet is refused, and only that', async (t) => {
   const cases: Array<[Parameters<typeof yaml>[0], string, RegExp]> = [
-    [{ top: 'callers: { jwt: { issuer: x } }' }, 'callers.jwt', /JWT/],
     [{ top: 'state: { driver: redis }' }, 'state.driver', /Redis/],
     [{ top: 'state: { url: { env: REDIS_URL } }' }, 'state.url', /Redis/],
   ]

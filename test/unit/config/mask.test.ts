@@ -12,7 +12,7 @@ import { load, yaml } from './helpers.js'
 const FULL = `
 listen: "[::1]:8401"
 admin: { listen: "unix:/run/a.sock" }
-callers: { header: X-Key, hosts: [valet], origins: ["https://a.example"], relay_authorization: true }
+callers: { header: X-Key, hosts: [valet], origins: ["https://a.example"], relay_authorization: true, jwt: { issuer: "https://id", audience: a } }
 state: { driver: lmdb, path: /data, key: { file: /run/my key } }
 upstreams:
   tools:
