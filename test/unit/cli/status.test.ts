@@ -162,3 +162,9 @@ t.test('a sidecar that does not say where agents call keeps no key back', async 
   t.same(await agentUrls(await client((_request, response) => { response.end('{"credentials": [], "upstreams": 1}') }), 'alice'), { header: 'undefined', urls: [] })
   t.equal(await status({ config: '/nonexistent', adminUrl: await impostor(t, (_request, response) => { response.end('{"credentials": []}') }), env: {}, stop: never }, screen()), 0)
 })
+
+t.test('a fault is not taken for silence', async (t) => {
+  const target = await findTarget({ config: '/nonexistent', adminUrl: '127.0.0.1:1', env: {} })
+  const client = new AdminClient({ ...target, token: { source: 'here', read: async () => { throw new TypeError('a fault') } } })
+  await t.rejects(agentUrls(client, 'alice'), { name: 'TypeError' })
+})
