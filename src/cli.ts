@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, Option } from 'commander'
 import { closest, distance } from 'fastest-levenshtein'
+import type { LoginVerbOptions } from './cli/login.js'
 import { DEFAULT_CONFIG } from './cli/config-path.js'
 import { faultOf } from './telemetry/fault.js'
 import { VERSION } from './version.js'
@@ -62,6 +63,24 @@ program.command('keygen')
   .action(async () => {
     const { mintSessionKey } = await import('./caller/session-key.js')
     process.stdout.write(mintSessionKey().reveal() + '\n')
+  })
+
+program.command('login')
+  .description('log a person in at an upstream\'s authorization server (OAuth, PKCE) and keep the refresh token for a principal')
+  .requiredOption('--principal <name>', 'on whose behalf agents will call')
+  .requiredOption('--upstream <name>', 'where they will call')
+  .addOption(configOption())
+  .option('--issuer <url>', 'the authorization server, where neither the config nor the upstream names it, or several are named')
+  .option('--client-id <id>', 'a client that is registered there, or the https address of a client-id metadata document')
+  .option('--scope <scopes>', 'what to ask for, with spaces between')
+  .option('--redirect-port <port>', 'of the listener on 127.0.0.1 that the browser is sent back to (default: a free one)')
+  .option('--no-browser', 'print the address of the login page, and open no browser')
+  .option('--timeout <duration>', 'how long to wait for the person', '5m')
+  .option('--yes', 'go on to the authorization server that the upstream names without asking')
+  .option('--json', 'print what came of it as JSON, without tokens')
+  .action(async (options: Omit<LoginVerbOptions, 'env' | 'stop'>) => {
+    const { runLogin } = await import('./cli/login.js')
+    finish(await runLogin({ ...options, env: process.env, stop: stopSignal() }))
   })
 
 /** Aborted by the first SIGINT or SIGTERM; the second one does not wait. As PID 1 a process gets no handling of its own. */

@@ -22,7 +22,7 @@ const RANKS: readonly (readonly [RegExp, number])[] = [
   [/^(?:caller|policy|credential|mcp)\//, 3],
   [/^upstream\//, 4],
   [/^http\//, 5],
-  [/^sidecar\.ts$/, 6],
+  [/^(?:sidecar\.ts$|login\/)/, 6],
   [/^(?:index\.ts$|demo\/)/, 7],
   [/^cli\//, 8],
   [/^cli\.ts$/, 9],
@@ -90,7 +90,7 @@ t.test('each outer library has its door', async (t) => {
     open: /^cli\//,
     '@fastify/swagger': /^http\/admin/,
     'lru-cache': /^caller\/|^credential\//,
-    oauth4webapi: /^credential\/grants\//,
+    oauth4webapi: /^credential\/grants\/|^login\//,
     commander: /^cli\.ts$/,
     yaml: /^config\/|^cli\/check\.ts$|^demo\//,
     ajv: /^config\//,
@@ -106,7 +106,7 @@ t.test('each outer library has its door', async (t) => {
 })
 
 t.test('a secret is opened only where it leaves the process, is stored sealed or is compared', async (t) => {
-  const may = /^secret\.ts$|^upstream\/|^credential\/(?:grants\/|record\.ts$|renewal\.ts$)|^caller\/directory\.ts$|^state\/open\.ts$|^config\/check-secrets\.ts$|^cli\.ts$|^demo\/stage\.ts$/
+  const may = /^secret\.ts$|^upstream\/|^credential\/(?:grants\/|record\.ts$|renewal\.ts$)|^caller\/directory\.ts$|^state\/open\.ts$|^config\/check-secrets\.ts$|^login\/(?:given|keeper-admin)\.ts$|^cli\.ts$|^demo\/stage\.ts$/
   for (const file of files) if (text(file).includes('.reveal()')) t.match(file, may, `${file} may open a secret`)
 })
 
