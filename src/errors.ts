@@ -90,6 +90,11 @@ export const ERRORS = {
     rpc: -32015,
     message: 'The MCP server sent an answer that is not valid HTTP.',
   },
+  ERR_STATE_UNAVAILABLE: {
+    status: 503,
+    rpc: -32018,
+    message: 'The state that sidecars share cannot be read at the moment, so this session key cannot be looked up: try again after the time in Retry-After.',
+  },
   ERR_SHUTTING_DOWN: {
     status: 503,
     rpc: -32016,

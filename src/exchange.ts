@@ -7,6 +7,8 @@ export interface Caller {
   readonly session: string
   readonly principal: string
   readonly agent: string
+  /** Milliseconds since the epoch; undefined where the session has no end. */
+  readonly expiresAt?: number
 }
 
 /**

@@ -1,6 +1,10 @@
-export { createSidecar, type Sidecar, type SidecarOptions, type Sessions } from './sidecar.js'
-export { loadConfigFile, loadConfigText } from './config/load.js'
+export { createSidecar, type Sidecar, type SidecarOptions } from './sidecar.js'
+export { loadConfigFile, loadConfigText, ConfigError, type ConfigProblem } from './config/load.js'
 export type { Config } from './config/config.js'
-export type { ValetEvent } from './telemetry/events.js'
+export {
+  CONTROL_ERRORS, ControlError, type Control, type ControlErrorCode, type CredentialInfo, type Credentials, type GivenCredential, type GivenPrincipal,
+  type PrincipalInfo, type PrincipalRegister, type SessionInfo, type Sessions,
+} from './control.js'
+export type { RefreshEvent, ValetEvent } from './telemetry/events.js'
 export { ERRORS, ValetError, type ErrorCode } from './errors.js'
 export { Secret } from './secret.js'

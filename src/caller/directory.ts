@@ -1,80 +1,87 @@
-import { randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto'
+import { timingSafeEqual, type KeyObject } from 'node:crypto'
 import type { Clock } from '../clock.js'
+import type { ToolRules } from '../config/config.js'
+import type { SessionInfo } from '../control.js'
 import type { ErrorCode } from '../errors.js'
 import type { Caller } from '../exchange.js'
 import { Secret } from '../secret.js'
 import { hashSessionKey, isSessionKey, mintSessionKey } from './session-key.js'
 
-/** One agent's permission to call, without the key that proves it. */
-export interface Session {
-  readonly id: string
-  readonly principal: string
-  readonly agent: string
-  /** Milliseconds since the epoch. */
-  readonly expiresAt: number | undefined
-}
-
 export interface NewSession {
   readonly principal: string
   readonly agent: string
+  readonly tools?: ToolRules | undefined
+  /** Milliseconds since the epoch. */
   readonly expiresAt?: number | undefined
 }
 
 /** How long an expired session is remembered, so that its agent is told that it expired rather than that it never was. */
-const REMEMBERED_MS = 24 * 60 * 60 * 1000
+export const REMEMBERED_MS = 24 * 60 * 60 * 1000
 const FIRST_SWEEP = 1_024
 
-interface Entry { readonly hash: Buffer, readonly session: Session, readonly caller: Caller }
+interface Entry { readonly hash: Buffer, readonly session: SessionInfo, readonly caller: Caller }
+
+type Refusal = Extract<ErrorCode, 'ERR_SESSION_UNKNOWN' | 'ERR_SESSION_EXPIRED'>
 
 /** Which session a key opens. Keeps keyed hashes, never keys, but for the last one that an open connection has shown. */
 export class Directory {
   readonly #entries = new Map<string, Entry>()
-  readonly #keysById = new Map<string, string>()
-  readonly #shown = new WeakMap<object, { readonly key: string, readonly index: string, readonly entry: Entry }>()
+  readonly #shown = new WeakMap<object, { readonly key: string, readonly entry: Entry }>()
   readonly #pepper: KeyObject
   readonly #clock: Clock
   /** Number of sessions at which those long expired are forgotten; then twice what is left, so that it costs little. */
   #sweepAt = FIRST_SWEEP
+  /** Told of each session that is closed, and whether that was because it had expired long ago. */
+  onClosed: (session: SessionInfo, expired: boolean) => void = () => {}
 
   constructor (pepper: KeyObject, clock: Clock) {
     this.#pepper = pepper
     this.#clock = clock
   }
 
+  get size (): number {
+    return this.#entries.size
+  }
+
   /**
    * Opens a session for a key that was made elsewhere, or for a new one.
-   * @returns the session, and its key: the only time that it is to be had
+   * @returns the session, its key, which is to be had this one time only, and the hash that is kept of it
    * @throws {RangeError} for a key that is not of the form `vk_` + 43 characters of base64url, or is already in use
    */
-  create (asked: NewSession, key: Secret = mintSessionKey()): { session: Session, key: Secret } {
+  create (asked: NewSession, key: Secret = mintSessionKey(), source: SessionInfo['source'] = 'config'): { session: SessionInfo, key: Secret, hash: Buffer } {
+    const { session, hash } = this.draft(asked, key, source)
+    if (this.#entries.has(session.id)) throw new RangeError('this session key is already in use: each agent needs its own')
+    this.open(session, hash)
+    return { session, key, hash }
+  }
+
+  /** As `create`, without opening it yet. @throws {RangeError} for a key that is none */
+  draft (asked: NewSession, key: Secret, source: SessionInfo['source']): { session: SessionInfo, hash: Buffer } {
     if (!isSessionKey(key.reveal())) throw new RangeError('not a session key: make one with `mcp-valet keygen`')
     const hash = hashSessionKey(this.#pepper, key.reveal())
-    const index = hash.toString('base64')
-    if (this.#entries.has(index)) throw new RangeError('this session key is already in use: each agent needs its own')
-    const id = 'ses_' + randomBytes(9).toString('base64url')
-    const session = { id, principal: asked.principal, agent: asked.agent, expiresAt: asked.expiresAt }
-    const caller = { session: id, principal: asked.principal, agent: asked.agent }
+    const { principal, agent, tools, expiresAt } = asked
+    return { session: { id: idOf(hash), principal, agent, tools, expiresAt, source }, hash }
+  }
+
+  /** Opens a session whose key is known by its hash alone; one that is open under the same id gives way. */
+  open (session: SessionInfo, hash: Buffer): Caller {
     if (this.#entries.size >= this.#sweepAt) this.#sweep()
-    this.#entries.set(index, { hash, session, caller })
-    this.#keysById.set(id, index)
-    return { session, key }
+    const { id, principal, agent, expiresAt } = session
+    const caller: Caller = { session: id, principal, agent, ...(expiresAt === undefined ? {} : { expiresAt }) }
+    this.#entries.set(id, { hash, session, caller })
+    return caller
+  }
+
+  get (id: string): SessionInfo | undefined {
+    return this.#entries.get(id)?.session
   }
 
   /** @returns false where there is no such session */
   revoke (id: string): boolean {
-    const index = this.#keysById.get(id)
-    if (index === undefined) return false
-    this.#keysById.delete(id)
-    return this.#entries.delete(index)
+    return this.#close(id, false)
   }
 
-  #sweep (): void {
-    const longAgo = this.#clock.now() - REMEMBERED_MS
-    for (const { id, expiresAt } of this.list()) if (expiresAt !== undefined && expiresAt < longAgo) this.revoke(id)
-    this.#sweepAt = Math.max(FIRST_SWEEP, 2 * this.#entries.size)
-  }
-
-  list (): Session[] {
+  list (): SessionInfo[] {
     return [...this.#entries.values()].map(({ session }) => session)
   }
 
@@ -84,21 +91,44 @@ export class Directory {
    *   twentieth of what a call costs. That this connection has shown it before tells nobody anything new, so no time
    *   needs to be hidden then; whether the session is still open is looked up each time.
    */
-  find (key: string, connection?: object): Caller | Extract<ErrorCode, 'ERR_SESSION_UNKNOWN' | 'ERR_SESSION_EXPIRED'> {
+  find (key: string, connection?: object): Caller | Refusal {
     const shown = connection === undefined ? undefined : this.#shown.get(connection)
-    const entry = shown?.key === key && this.#entries.get(shown.index) === shown.entry ? shown.entry : this.#lookUp(key, connection)
+    const entry = shown?.key === key && this.#entries.get(shown.entry.session.id) === shown.entry ? shown.entry : this.#lookUp(key, connection)
     if (entry === undefined) return 'ERR_SESSION_UNKNOWN'
     if (entry.session.expiresAt !== undefined && entry.session.expiresAt <= this.#clock.now()) return 'ERR_SESSION_EXPIRED'
     return entry.caller
   }
 
+  /** Under which id this key would be kept, were it one. */
+  idFor (key: string): string {
+    return idOf(hashSessionKey(this.#pepper, key))
+  }
+
   #lookUp (key: string, connection: object | undefined): Entry | undefined {
     const hash = hashSessionKey(this.#pepper, key)
-    const index = hash.toString('base64')
-    const entry = this.#entries.get(index)
+    const entry = this.#entries.get(idOf(hash))
     const same = timingSafeEqual(hash, entry?.hash ?? hash)
     if (entry === undefined || !same || !isSessionKey(key)) return undefined
-    if (connection !== undefined) this.#shown.set(connection, { key, index, entry })
+    if (connection !== undefined) this.#shown.set(connection, { key, entry })
     return entry
   }
+
+  #sweep (): void {
+    const longAgo = this.#clock.now() - REMEMBERED_MS
+    for (const { id, expiresAt } of this.list()) if (expiresAt !== undefined && expiresAt < longAgo) this.#close(id, true)
+    this.#sweepAt = Math.max(FIRST_SWEEP, 2 * this.#entries.size)
+  }
+
+  #close (id: string, expired: boolean): boolean {
+    const entry = this.#entries.get(id)
+    if (entry === undefined) return false
+    this.#entries.delete(id)
+    this.onClosed(entry.session, expired)
+    return true
+  }
+}
+
+/** Part of the keyed hash, so that every sidecar which knows the pepper finds the session under the same id. */
+function idOf (hash: Buffer): string {
+  return 'ses_' + hash.toString('base64url', 0, 12)
 }

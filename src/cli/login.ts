@@ -3,6 +3,7 @@ import { ConfigError, loadConfigFile } from '../config/load.js'
 import { renderProblems, ValueError } from '../config/problem.js'
 import { SecretRefError } from '../config/secret-ref.js'
 import { formatDuration, parsePositiveDuration } from '../config/units.js'
+import { ControlError } from '../control.js'
 import { openKeeper } from '../login/keeper.js'
 import { login, type LoggedIn, type Person } from '../login/login.js'
 import { planOf, type LoginFlags, type Plan } from '../login/plan.js'
@@ -32,7 +33,7 @@ export async function runLogin (options: LoginVerbOptions): Promise<0 | 1> {
     const [timeoutMs, redirectPort] = [timeoutOf(options.timeout), portOf(options.redirectPort)]
     const config = await loadConfigFile(options.config, options.env)
     const plan = planOf(config, options, options.env)
-    const keeper = await openKeeper(config, options.env, options.stop)
+    const keeper = await openKeeper(config, systemClock, options.stop)
     try {
       const person = personOf(options, plan, timeoutMs)
       if (plan.replaces !== undefined) person.tell(`Note: from then on this login counts for ${plan.principal} at ${plan.upstream.name}, and not the ${plan.replaces} of the config.`)
@@ -126,6 +127,6 @@ function quotedArgument (text: string): string {
 /** Words that were written for this; anything else is a fault, and its message may quote a secret. */
 function sentenceOf (error: unknown, file: string): string {
   if (error instanceof ConfigError) return `the config cannot be used:\n${renderProblems(file, error.problems)}`
-  if (error instanceof LoginError || error instanceof StateError || error instanceof SecretRefError) return error.message
+  if (error instanceof LoginError || error instanceof ControlError || error instanceof StateError || error instanceof SecretRefError) return error.message
   throw error
 }

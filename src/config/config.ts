@@ -1,4 +1,5 @@
 import type { Secret } from '../secret.js'
+import type { CompleteCredential } from './given-credential.js'
 import type { RawCredential } from './schema-credential.js'
 
 /**
@@ -14,6 +15,8 @@ export interface Config {
   readonly upstreams: ReadonlyMap<string, UpstreamConfig>
   readonly principals: ReadonlyMap<string, PrincipalConfig>
   readonly sessions: readonly SessionConfig[]
+  /** Completes credentials that are put at run time, by the rules and with the defaults of this config. */
+  readonly complete: CompleteCredential
 }
 
 /** `host:port` (port 0 picks a free one; an IPv6 host is without its brackets) or `unix:/path.sock`. */
@@ -93,6 +96,8 @@ export type CredentialConfig =
 export interface ApiTokenConfig {
   readonly type: 'api_token'
   readonly token: SecretRef
+  /** Milliseconds since the epoch, where it was said when the token was put at run time. */
+  readonly expiresAt?: number
 }
 
 /** An authorization server is named by its token endpoint, or by its issuer and then discovered (RFC 8414). */
@@ -111,6 +116,8 @@ export interface RefreshTokenConfig extends OAuthClientConfig {
   readonly type: 'refresh_token'
   readonly refreshToken: SecretRef
   readonly accessToken: SecretRef | undefined
+  /** Milliseconds since the epoch, where it was said when the token was put at run time. */
+  readonly accessTokenExpiresAt?: number
 }
 
 export interface ClientCredentialsConfig extends OAuthClientConfig {
@@ -127,6 +134,8 @@ export interface JsonRefreshConfig {
   readonly headers: ReadonlyMap<string, string | SecretRef>
   readonly refreshToken: SecretRef | undefined
   readonly accessToken: SecretRef | undefined
+  /** Milliseconds since the epoch, where it was said when the token was put at run time. */
+  readonly accessTokenExpiresAt?: number
   /** JSON Pointers (RFC 6901) into the answer. */
   readonly response: { readonly accessToken: string, readonly refreshToken: string | undefined, readonly expiresIn: string | undefined }
 }

@@ -1,5 +1,6 @@
 import type { Config, PrincipalConfig, SessionConfig, StateConfig, TlsConfig, ToolRules, UpstreamConfig } from './config.js'
 import { mergeCredential } from './credential.js'
+import { credentialCompleter } from './given-credential.js'
 import { readListen } from './listen.js'
 import { defaultPath } from './mounts.js'
 import { readCallerHeader } from './names.js'
@@ -38,6 +39,7 @@ export function resolveConfig (raw: RawConfig, env: NodeJS.ProcessEnv): Config {
       expiresAt: session.expires_at === undefined ? undefined : readTimestamp(session.expires_at),
       tools: resolveTools(session.tools),
     })),
+    complete: credentialCompleter(raw, env),
   }
 }
 

@@ -1,88 +1,232 @@
-import { pause, type Clock } from '../clock.js'
-import type { PrincipalConfig } from '../config/config.js'
+import type { Clock } from '../clock.js'
+import type { CredentialConfig, PrincipalConfig, ToolRules } from '../config/config.js'
+import type { CompleteCredential } from '../config/given-credential.js'
+import { ControlError, type CredentialInfo, type Credentials, type GivenCredential, type GivenPrincipal, type PrincipalInfo, type PrincipalRegister } from '../control.js'
+import { told } from '../state/told.js'
 import type { Vault } from '../state/vault.js'
 import type { CredentialCensus, Emit } from '../telemetry/events.js'
-import type { CredentialState } from './credential.js'
+import { censusOf } from './census.js'
+import { GrantError } from './grants/grant.js'
 import { grantFor } from './grants/index.js'
 import { Provider } from './provider.js'
+import { recordName } from './record.js'
+import { Register, type PrincipalRecord, type PutCredential } from './register.js'
+import { warmUp } from './warm-up.js'
+import { within } from './within.js'
+import { credentialInfo, infoOf, type Entry, type Held } from './entry.js'
 
-/** Credentials that one issuer is asked for side by side at the start; more would look like an attack to it. */
-const WARM_AT_ONCE = 8
-/** Milliseconds after which the next ones are begun, though an issuer still owes its answers. */
-const WARM_PATIENCE = 1_000
+/** Milliseconds that `put` waits for the new credential to be ready. */
+const PATIENCE_AFTER_PUT = 2_000
+/** Milliseconds that a refresh by hand may take. */
+const PATIENCE_BY_HAND = 20_000
 
-/** Every principal's credentials, by principal and upstream. */
-export class Principals {
-  readonly #providers = new Map<string, Map<string, Provider>>()
-  readonly #clock: Clock
+export interface PrincipalsOptions {
+  readonly configured: Iterable<PrincipalConfig>
+  readonly complete: CompleteCredential
+  readonly vault: Vault
+  readonly clock: Clock
+  readonly emit: Emit
+}
+
+/** Every principal and its credentials: those of the config, and those that are put at run time over them. */
+export class Principals implements PrincipalRegister {
+  readonly #options: PrincipalsOptions
+  readonly #register: Register
+  readonly #entries = new Map<string, Entry>()
+  /** Credentials by the name of their record. */
+  readonly #kept = new Map<string, Provider>()
+  readonly #closing = new Set<Promise<void>>()
   readonly #closed = new AbortController()
+  /** Told of each principal that is no more. */
+  onGone: (id: string) => void = () => {}
 
-  constructor (principals: Iterable<PrincipalConfig>, options: { vault: Vault, clock: Clock, emit: Emit }) {
-    this.#clock = options.clock
-    for (const { id, credentials } of principals) {
-      const own = new Map<string, Provider>()
-      for (const [upstream, config] of credentials) {
-        own.set(upstream, new Provider({ principal: id, upstream, grant: grantFor(config, options.clock), ...options }))
-      }
-      this.#providers.set(id, own)
-    }
+  constructor (options: PrincipalsOptions) {
+    this.#options = options
+    this.#register = new Register(options.vault, options.clock)
+    for (const config of options.configured) this.#apply({ id: config.id, config, put: undefined, held: new Map() })
+  }
+
+  /** Takes up what was put before. @throws {StateError} */
+  async load (): Promise<void> {
+    for await (const record of this.#register.list((_name, error) => this.#warn(error.message))) this.#take(record.id, record)
   }
 
   has (principal: string): boolean {
-    return this.#providers.has(principal)
+    return this.#entries.has(principal)
+  }
+
+  /** As `has`, once another process' word has been heard. @throws {StateError} */
+  async known (principal: string): Promise<boolean> {
+    if (!this.has(principal)) await this.notice(Register.nameOf(principal))
+    return this.has(principal)
   }
 
   /** Undefined where the principal has no credential for this upstream. */
   find (principal: string, upstream: string): Provider | undefined {
-    return this.#providers.get(principal)?.get(upstream)
+    return this.#entries.get(principal)?.held.get(upstream)?.provider
   }
 
-  /** Gets all credentials ready, a few at a time for each issuer. One that cannot be had holds no other up. */
+  toolsOf (principal: string): readonly ToolRules[] {
+    const entry = this.#entries.get(principal)
+    return [entry?.config?.tools, entry?.put?.tools].filter((rules) => rules !== undefined)
+  }
+
+  async put (id: string, given: GivenPrincipal): Promise<PrincipalInfo> {
+    for (const [upstream, credential] of Object.entries(given.credentials)) this.#check(upstream, credential, `credentials.${upstream}.`)
+    return await this.#changed(await this.#register.put(id, given))
+  }
+
+  async putCredential (id: string, upstream: string, given: GivenCredential): Promise<PrincipalInfo> {
+    this.#check(upstream, given, '')
+    return await this.#changed(await this.#register.putCredential(id, upstream, given))
+  }
+
+  async delete (id: string): Promise<boolean> {
+    const entry = this.#entries.get(id)
+    if (entry?.config !== undefined && entry.put === undefined) throw new ControlError('ERR_CONFIGURED')
+    const record = await this.#register.delete(id)
+    this.#take(id, undefined)
+    return record !== undefined
+  }
+
+  list (): PrincipalInfo[] {
+    return [...this.#entries.values()].map(infoOf)
+  }
+
+  /** Another process has written or deleted this record of a principal or a credential. @throws {StateError} */
+  async notice (name: string): Promise<void> {
+    if (!Register.holds(name)) return await this.#kept.get(name)?.notice()
+    const record = await this.#register.read(name)
+    const id = record?.id ?? [...this.#entries.keys()].find((known) => Register.nameOf(known) === name)
+    if (id !== undefined) this.#take(id, record)?.forEach((provider) => { void provider.warm() })
+  }
+
+  /** Anything may have changed. @throws {StateError} */
+  async noticeAll (): Promise<void> {
+    const seen = new Set<string>()
+    for await (const record of this.#register.list((_name, error) => this.#warn(error.message))) {
+      seen.add(record.id)
+      this.#take(record.id, record)
+    }
+    // What is not listed may have been written while the list was made.
+    for (const { id, put } of [...this.#entries.values()]) if (put !== undefined && !seen.has(id)) await this.notice(Register.nameOf(id))
+    for (const provider of this.#all()) await provider.notice()
+  }
+
+  get credentials (): Credentials {
+    return {
+      list: () => [...this.#entries.values()].flatMap((entry) => [...entry.held.keys()].map((upstream) => credentialInfo(entry, upstream))),
+      refresh: async (principal, upstream) => await this.#refresh(principal, upstream),
+    }
+  }
+
+  /** Gets all credentials ready. One that cannot be had holds no other up. */
   async warm (): Promise<void> {
-    const lanes = new Map<string, Provider[]>()
-    for (const provider of this.#all()) {
-      const lane = lanes.get(provider.asks)
-      lane === undefined ? lanes.set(provider.asks, [provider]) : lane.push(provider)
-    }
-    await Promise.all([...lanes.values()].map(async (lane) => await this.#warmLane(lane)))
-  }
-
-  async #warmLane (lane: Provider[]): Promise<void> {
-    const waiting = lane.values()
-    const worker = async (): Promise<void> => {
-      for (const provider of waiting) {
-        const done = new AbortController()
-        const patience = pause(this.#clock, WARM_PATIENCE, AbortSignal.any([done.signal, this.#closed.signal]))
-        await Promise.race([provider.warm(), patience])
-        done.abort()
-        if (this.#closed.signal.aborted) return
-      }
-    }
-    await Promise.all(Array.from({ length: WARM_AT_ONCE }, worker))
+    await warmUp(this.#all(), this.#options.clock, this.#closed.signal)
   }
 
   census (upstreams: Iterable<string>, now: number): CredentialCensus[] {
-    const tallies = new Map([...upstreams].map((upstream) => [upstream, { states: noStates(), soonest: undefined as number | undefined }]))
-    for (const provider of this.#all()) {
-      const tally = tallies.get(provider.upstream)
-      const { state, expiresAt } = provider.status()
-      if (tally === undefined) continue
-      tally.states[state]++
-      if (expiresAt !== undefined) tally.soonest = Math.min(tally.soonest ?? Infinity, (expiresAt - now) / 1000)
-    }
-    return [...tallies].map(([upstream, tally]) => ({ upstream, ...tally }))
+    return censusOf(this.#all(), upstreams, now)
   }
 
   async close (): Promise<void> {
     this.#closed.abort()
-    await Promise.all([...this.#all()].map(async (provider) => await provider.close()))
+    await Promise.all([...[...this.#all()].map(async (provider) => await provider.close()), ...this.#closing])
+  }
+
+  #check (upstream: string, { ...given }: GivenCredential, path: string): void {
+    try {
+      this.#options.complete(upstream, given)
+    } catch (error) {
+      if (!(error instanceof ControlError)) throw error
+      throw new ControlError(error.code, error.details.map((detail) => ({ ...detail, path: detail.path === '' ? path.slice(0, -1) : path + detail.path })))
+    }
+  }
+
+  async #changed (record: PrincipalRecord): Promise<PrincipalInfo> {
+    const fresh = this.#take(record.id, record) ?? []
+    const { clock } = this.#options
+    await Promise.all(fresh.map(async (provider) => {
+      await within(clock, provider.warm(), clock.elapsed() + PATIENCE_AFTER_PUT, () => new Error('later')).catch(() => {})
+    }))
+    return infoOf(this.#entries.get(record.id) as Entry)
+  }
+
+  /** @returns the credentials that have to be got ready; undefined where the principal is no more */
+  #take (id: string, put: PrincipalRecord | undefined): Provider[] | undefined {
+    const entry = this.#entries.get(id) ?? { id, config: undefined, put, held: new Map<string, Held>() }
+    entry.put = put
+    if (entry.config !== undefined || put !== undefined) return this.#apply(entry)
+    if (!this.#entries.delete(id)) return undefined
+    for (const upstream of [...entry.held.keys()]) this.#drop(entry, upstream)
+    this.onGone(id)
+    return undefined
+  }
+
+  #apply (entry: Entry): Provider[] {
+    this.#entries.set(entry.id, entry)
+    const upstreams = new Set([...entry.config?.credentials.keys() ?? [], ...Object.keys(entry.put?.credentials ?? {})])
+    for (const upstream of [...entry.held.keys()]) if (!upstreams.has(upstream)) this.#drop(entry, upstream)
+    return [...upstreams].flatMap((upstream) => this.#hold(entry, upstream) ?? [])
+  }
+
+  /** @returns the credential where it is a new one */
+  #hold (entry: Entry, upstream: string): Provider | undefined {
+    const put = entry.put?.credentials[upstream]
+    const made = put === undefined ? entry.config?.credentials.get(upstream) as CredentialConfig : JSON.stringify(put)
+    const before = entry.held.get(upstream)
+    if (before?.made === made) return undefined
+    const config = put === undefined ? made as CredentialConfig : this.#completed(entry.id, upstream, put)
+    if (config === undefined) return undefined
+    const keptAs = recordName(put === undefined ? 'credential' : 'put-credential', entry.id, upstream)
+    const grant = grantFor(config, this.#options.clock)
+    before?.provider.replace(grant, keptAs)
+    const provider = before?.provider ?? new Provider({ principal: entry.id, upstream, grant, keptAs, ...this.#options })
+    entry.held.set(upstream, { provider, made })
+    this.#kept.set(keptAs, provider)
+    return provider
+  }
+
+  #completed (id: string, upstream: string, { expires_at: expiresAt, ...given }: PutCredential): CredentialConfig | undefined {
+    try {
+      const config = this.#options.complete(upstream, given)
+      return expiresAt === undefined ? config : { ...config, ...(config.type === 'api_token' ? { expiresAt } : { accessTokenExpiresAt: expiresAt }) }
+    } catch (error) {
+      if (!(error instanceof ControlError)) throw error
+      this.#warn(`the credential that was put for principal ${JSON.stringify(id)} at upstream ${JSON.stringify(upstream)} no longer fits the config (${error.details[0]?.message ?? error.message}): put it again, or delete the principal`)
+      return undefined
+    }
+  }
+
+  #drop (entry: Entry, upstream: string): void {
+    const { provider } = entry.held.get(upstream) as Held
+    entry.held.delete(upstream)
+    for (const kind of ['credential', 'put-credential'] as const) this.#kept.delete(recordName(kind, entry.id, upstream))
+    const closed = provider.close()
+    this.#closing.add(closed)
+    void closed.finally(() => this.#closing.delete(closed))
+  }
+
+  async #refresh (principal: string, upstream: string): Promise<CredentialInfo> {
+    const entry = this.#entries.get(principal)
+    if (entry === undefined) throw new ControlError('ERR_PRINCIPAL_UNKNOWN')
+    const provider = this.find(principal, upstream)
+    if (provider === undefined) throw new ControlError('ERR_NOT_FOUND', [{ path: '', message: 'this principal has no credential for this upstream' }])
+    try {
+      await told(provider.refresh(this.#options.clock.elapsed() + PATIENCE_BY_HAND))
+    } catch (error) {
+      if (error instanceof ControlError) throw error
+      const cause = error instanceof Error && error.cause instanceof GrantError ? error.cause : error
+      throw new ControlError('ERR_REFRESH_FAILED', [{ path: '', message: cause instanceof GrantError ? cause.reason : 'the renewal failed inside mcp-valet' }], { cause: error })
+    }
+    return credentialInfo(entry, upstream)
+  }
+
+  #warn (reason: string): void {
+    this.#options.emit({ event: 'warning', reason })
   }
 
   * #all (): Generator<Provider> {
-    for (const own of this.#providers.values()) yield * own.values()
+    for (const { held } of this.#entries.values()) for (const { provider } of held.values()) yield provider
   }
-}
-
-function noStates (): Record<CredentialState, number> {
-  return { valid: 0, expiring: 0, expired: 0, failed: 0, revoked: 0 }
 }

@@ -20,15 +20,28 @@ export interface CredentialRecord {
   readonly terms: string
   /** The issuer said that this grant is over. */
   readonly revoked?: true
+  /**
+   * Since when the refresh token is being spent. It is there from before the request until its answer is saved, so where
+   * it is found by somebody who has the lease, whoever wrote it was cut off in between.
+   */
+  readonly spending_since?: number
 }
 
 /** What a key may take in LMDB is 1978 bytes; a principal's name of 256 characters may take more once it is encoded. */
 const LONGEST_NAME = 1_024
 
-/** The name a record is kept, sealed and leased under. Parts are encoded, so no two pairs can meet in one name. */
-export function recordName (principal: string, upstream: string): string {
-  const name = `credential/${encodeURIComponent(principal)}/${encodeURIComponent(upstream)}`
-  return name.length <= LONGEST_NAME ? name : `credential-sha256/${createHash('sha256').update(name).digest('base64url')}`
+export type RecordKind =
+  /** the tokens of a credential of the config */
+  | 'credential'
+  /** the tokens of a credential that was put at run time */
+  | 'put-credential'
+  /** what was put for a principal */
+  | 'principal'
+
+/** The name a record is kept, sealed and leased under. Parts are encoded, so no two can meet in one name. */
+export function recordName (kind: RecordKind, ...parts: readonly string[]): string {
+  const name = `${kind}/${parts.map(encodeURIComponent).join('/')}`
+  return name.length <= LONGEST_NAME ? name : `${kind}/sha256:${createHash('sha256').update(name).digest('base64url')}`
 }
 
 export function seedDigest (seed: Held): string {
@@ -42,7 +55,7 @@ export const NO_SEED = seedDigest({ accessToken: undefined, refreshToken: undefi
 
 export function firstRecord (seed: Held, digest: string, terms: string, past: CredentialRecord[], now: number): CredentialRecord {
   const token = seed.accessToken?.reveal()
-  const expiresAt = token === undefined ? undefined : expiryOfFound(token)
+  const expiresAt = token === undefined ? undefined : expiryOfFound(token) ?? seed.expiresAt
   return {
     revision: 1 + Math.max(0, ...past.map(({ revision }) => revision)),
     generation: 1 + Math.max(0, ...past.map(({ generation }) => generation)),
@@ -75,6 +88,11 @@ export function amended (before: CredentialRecord, changes: Partial<CredentialRe
   return { ...before, ...changes, revision: before.revision + 1 }
 }
 
+/** The record without the note that its refresh token is being spent. */
+export function settled ({ spending_since: _, ...record }: CredentialRecord): CredentialRecord {
+  return record
+}
+
 /**
  * A kept record under the config's present terms. A token for another scope, resource or client is not sent any more,
  * and what an issuer said to another client says nothing about this one; the refresh token is tried.
@@ -94,9 +112,10 @@ export function prolonged (record: CredentialRecord, { expiresAt, obtainedAt }: 
   return expiryOfFound(record.access_token) === undefined && expiresAt - record.expires_at > (expiresAt - obtainedAt) / 2
 }
 
-export function credentialOf (record: CredentialRecord): Credential | undefined {
+/** @param base what the generations of this record come on top of, where another grant was in its place before */
+export function credentialOf (record: CredentialRecord, base: number): Credential | undefined {
   if (record.access_token === undefined) return undefined
-  return new Credential(new Secret(record.access_token), record.generation, record.obtained_at, record.expires_at)
+  return new Credential(new Secret(record.access_token), base + record.generation, record.obtained_at, record.expires_at)
 }
 
 export function heldOf (record: CredentialRecord): Held {

@@ -1,42 +1,46 @@
 import type { Clock } from '../clock.js'
-import type { Vault } from '../state/vault.js'
+import { LeaseLostError, type Lease } from '../state/store.js'
 import type { Credential, RefreshTrigger } from './credential.js'
 import { GrantError, type Grant, type Held, type Issued } from './grants/grant.js'
+import type { Kept } from './kept.js'
 import { phaseOf } from './lifetime.js'
-import { amended, credentialOf, firstRecord, heldOf, nextRecord, NO_SEED, prolonged, recordName, seedDigest, underTerms, type CredentialRecord } from './record.js'
+import { amended, credentialOf, firstRecord, heldOf, nextRecord, NO_SEED, prolonged, seedDigest, settled, underTerms, type CredentialRecord } from './record.js'
 
-/** Milliseconds until what could not be saved is tried again: doubled each time, up to the longest. */
-const FIRST_SAVE_WAIT = 1_000
-const LONGEST_SAVE_WAIT = 60_000
-
-/** `found`: it was there at the start; `adopted`: somebody else had renewed it; `issued`: the issuer gave it just now. */
-export interface Renewed { readonly credential: Credential, readonly how: 'found' | 'adopted' | 'issued' }
+/**
+ * `found`: it was there at the start; `adopted`: somebody else had renewed it; `issued`: the issuer gave it just now;
+ * `recovered`: so it did, after whoever asked before had been cut off.
+ */
+export interface Renewed { readonly credential: Credential, readonly how: 'found' | 'adopted' | 'issued' | 'recovered' }
 
 export interface RenewalOptions {
-  readonly principal: string
-  readonly upstream: string
   readonly grant: Grant
-  readonly vault: Vault
+  readonly kept: Kept
   readonly clock: Clock
-  /** Told when a new pair could not be saved; it is kept in memory and saved with the next occasion. */
-  readonly onUnsaved: (error: unknown) => void
+  /** What this credential's generations come on top of. */
+  readonly base?: number
 }
+
+/** Room for what the renewal before this one may still bring about while it ends. */
+const GENERATIONS_APART = 1_000
 
 /**
  * What is held of one principal at one upstream, and the one way of replacing it:
- * lock → read the store and the config again → adopt what is newer → exchange → write → hold → unlock.
+ * lease → read the store and the config again → adopt what is newer → note that the refresh token is being spent →
+ * exchange → write → hold → give the lease back.
  */
 export class Renewal {
-  readonly #name: string
-  readonly #options: RenewalOptions
+  readonly grant: Grant
+  readonly kept: Kept
+  readonly #clock: Clock
+  readonly #base: number
   #record: CredentialRecord | undefined
   #credential: Credential | undefined
-  /** How often saving what is held has failed; undefined where it is saved. */
-  #unsaved: number | undefined
 
   constructor (options: RenewalOptions) {
-    this.#options = options
-    this.#name = recordName(options.principal, options.upstream)
+    this.grant = options.grant
+    this.kept = options.kept
+    this.#clock = options.clock
+    this.#base = options.base ?? 0
   }
 
   get credential (): Credential | undefined {
@@ -47,127 +51,198 @@ export class Renewal {
     return this.#record?.revoked === true
   }
 
-  /** Milliseconds after which `save` should be called again; undefined where there is nothing to save. */
-  get saveAgainIn (): number | undefined {
-    return this.#unsaved === undefined ? undefined : Math.min(LONGEST_SAVE_WAIT, FIRST_SAVE_WAIT * 2 ** (this.#unsaved - 1))
+  /** Whoever was spending the refresh token, as far as is known here, has not come back with an answer. */
+  get interrupted (): boolean {
+    return this.#record?.spending_since !== undefined
+  }
+
+  /** Where the generations of a renewal that takes this one's place begin. */
+  get nextBase (): number {
+    return this.#base + (this.#record?.generation ?? 0) + GENERATIONS_APART
+  }
+
+  /**
+   * Takes up what was kept from before, without asking anybody for anything.
+   * @returns whether there is nothing left to do: a credential that is good, and nobody who was cut off
+   * @throws {GrantError | StateError}
+   */
+  async takeUp (): Promise<boolean> {
+    await this.#catchUp()
+    return this.#alive() !== undefined && !this.interrupted
+  }
+
+  /** Looks what another process has saved. @returns whether it is something new. @throws {StateError} */
+  async look (): Promise<boolean> {
+    if (!this.grant.kept) return false
+    const stored = await this.kept.read()
+    if (stored === undefined || stored.revision <= (this.#record?.revision ?? 0)) return false
+    // A new seed is for the next renewal to judge, which reads the config's own again.
+    if (this.#record !== undefined && stored.seed !== this.#record.seed) return false
+    this.#hold(underTerms(stored, this.grant.terms))
+    return true
   }
 
   /** @throws {GrantError | StateError} and then what was held before is held still */
   async run (trigger: RefreshTrigger): Promise<Renewed> {
-    if (!this.#options.grant.kept) return await this.#renew(trigger)
-    return await this.#options.vault.lease(this.#name, async () => await this.#renew(trigger))
+    if (!this.grant.kept) return await this.#renew(trigger, undefined)
+    const attempt: Attempt = { spent: undefined, won: undefined }
+    try {
+      return await this.kept.lease(async (lease) => await this.#renew(trigger, lease, attempt))
+    } catch (error) {
+      if (!(error instanceof LeaseLostError)) throw error
+      return await this.kept.lease(async (lease) => await this.#settle(attempt, lease))
+    }
   }
 
-  /** Saves what a full or broken store refused before, unless somebody else has saved something newer. Never throws. */
-  async save (): Promise<void> {
-    if (this.#unsaved === undefined) return
-    const { vault } = this.#options
-    await vault.lease(this.#name, async () => {
-      const record = this.#record as CredentialRecord
-      const stored = await vault.read<CredentialRecord>(this.#name)
-      if (stored !== undefined && stored.revision >= record.revision) this.#unsaved = undefined
-      else await this.#write(record)
-    }).catch((error: unknown) => this.#notSaved(error))
-  }
-
-  async #renew (trigger: RefreshTrigger): Promise<Renewed> {
+  async #renew (trigger: RefreshTrigger, lease: Lease | undefined, attempt: Attempt = { spent: undefined, won: undefined }): Promise<Renewed> {
     const before = { record: this.#record, credential: this.#credential }
     const held = await this.#catchUp()
     const there = this.#alive()
-    if (there !== undefined && there !== before.credential) return { credential: there, how: before.record === undefined ? 'found' : 'adopted' }
+    const isNew = there !== undefined && there !== before.credential
+    if (isNew && !this.interrupted) return { credential: there, how: before.record === undefined ? 'found' : 'adopted' }
     if (this.revoked) throw new GrantError('revoked', 'the issuer said earlier that this grant is over', { remembered: true })
-    return await this.#exchange(held, trigger)
+    return await this.#exchange(held, trigger, lease, attempt)
   }
 
   /** Takes up what the store or the config has that is newer than what is held. */
   async #catchUp (): Promise<Held> {
-    const { grant, vault, clock } = this.#options
-    const seed = await grant.seed().catch((error: unknown) => error instanceof GrantError ? error : Promise.reject(error))
-    const stored = grant.kept ? await vault.read<CredentialRecord>(this.#name) : undefined
+    const seed = await this.grant.seed().catch((error: unknown) => error instanceof GrantError ? error : Promise.reject(error))
+    const stored = this.grant.kept ? await this.kept.read() : undefined
     const digest = seed instanceof GrantError ? undefined : seedDigest(seed)
     const current = digest === undefined || stored?.seed === digest ? stored : undefined
     if (current !== undefined && current.revision > (this.#record?.revision ?? 0)) {
-      this.#hold(underTerms(current, grant.terms))
+      this.#hold(underTerms(current, this.grant.terms))
     } else if (digest !== undefined && digest !== this.#record?.seed) {
       const past = [stored, this.#record].filter((record) => record !== undefined)
-      this.#hold(firstRecord(seed as Held, digest, grant.terms, past, clock.now()))
+      this.#hold(firstRecord(seed as Held, digest, this.grant.terms, past, this.#clock.now()))
     }
     // Without the seed there may be a stored pair to go on with; without either, the seed's error is what to tell.
     if (this.#record === undefined) throw seed
     return heldOf(this.#record)
   }
 
-  async #exchange (held: Held, trigger: RefreshTrigger): Promise<Renewed> {
+  async #exchange (held: Held, trigger: RefreshTrigger, lease: Lease | undefined, attempt: Attempt): Promise<Renewed> {
+    const interrupted = this.interrupted
+    if (held.refreshToken !== undefined && lease !== undefined) await this.#announce(lease, attempt)
     let issued: Issued
     try {
-      issued = await this.#options.grant.exchange(held)
+      issued = await this.grant.exchange(held, () => {
+        if (lease !== undefined && !lease.held()) throw new GrantError('unavailable', 'this process was stopped for so long that another one has taken over the renewal')
+      })
     } catch (error) {
       if (!(error instanceof GrantError)) throw error
-      if (error.rotated !== undefined) await this.#replace(amended(this.#record as CredentialRecord, { refresh_token: error.rotated.reveal() }))
-      if (error.kind === 'revoked') return await this.#revoke(error, trigger)
+      if (error.kind !== 'revoked' || error.rotated !== undefined) await this.#withdraw(error, lease, attempt)
+      if (error.kind === 'revoked') return await this.#revoke(interrupted ? cutOff(error) : error, trigger, lease, attempt)
       throw error
     }
-    await this.#takeIn(issued, trigger)
+    await this.#takeIn(issued, trigger, lease, attempt)
     const credential = this.#alive()
     if (credential === undefined) {
       throw new GrantError('unavailable', 'the token that was given has expired already: check this machine\'s clock, and the issuer\'s')
     }
-    return { credential, how: 'issued' }
+    return { credential, how: interrupted ? 'recovered' : 'issued' }
+  }
+
+  /**
+   * Notes that the refresh token is being spent, before it is: whoever finds the note without the one who wrote it knows
+   * that a renewal was cut off, and that the token may be gone.
+   * @throws {GrantError} where others could take the same token up and it cannot be noted
+   */
+  async #announce (lease: Lease, attempt: Attempt): Promise<void> {
+    const record = amended(this.#record as CredentialRecord, { spending_since: this.#clock.now() })
+    attempt.spent = record
+    try {
+      await this.kept.write(record, lease)
+    } catch (error) {
+      // A full disk, say, of this machine alone: the next thing to be saved here is the new pair, and that is tried until it is.
+      if (this.kept.shared || error instanceof LeaseLostError) throw error
+    }
+    this.#hold(record)
+  }
+
+  /** The request has come to an end that is known here. What an answer of no other use brought along is kept. */
+  async #withdraw (error: GrantError, lease: Lease | undefined, attempt: Attempt): Promise<void> {
+    const record = this.#record as CredentialRecord
+    if (error.rotated === undefined && !this.interrupted) return
+    const rotated = error.rotated === undefined ? {} : { refresh_token: error.rotated.reveal() }
+    await this.#replace(settled(amended(record, rotated)), lease, attempt)
   }
 
   /** @throws {GrantError} `unchanged`, once what did change has been kept */
-  async #takeIn (issued: Issued, trigger: RefreshTrigger): Promise<void> {
-    const record = this.#record as CredentialRecord
-    if (issued.accessToken.reveal() !== record.access_token) return await this.#replace(nextRecord(record, issued))
+  async #takeIn (issued: Issued, trigger: RefreshTrigger, lease: Lease | undefined, attempt: Attempt): Promise<void> {
+    const record = settled(this.#record as CredentialRecord)
+    if (issued.accessToken.reveal() !== record.access_token) return await this.#replace(nextRecord(record, issued), lease, attempt)
     const rotated = issued.refreshToken?.reveal() ?? record.refresh_token
     const refresh = rotated === undefined ? {} : { refresh_token: rotated }
     // What an upstream has refused is not made good by a longer life.
     if (trigger !== 'rejected' && prolonged(record, issued)) {
-      return await this.#replace(amended(record, { ...refresh, obtained_at: issued.obtainedAt, expires_at: issued.expiresAt as number }))
+      return await this.#replace(amended(record, { ...refresh, obtained_at: issued.obtainedAt, expires_at: issued.expiresAt as number }), lease, attempt)
     }
-    if (rotated !== record.refresh_token) await this.#replace(amended(record, refresh))
+    if (rotated !== record.refresh_token || this.interrupted) await this.#replace(amended(record, refresh), lease, attempt)
     if (this.#alive() !== undefined) throw new GrantError('unchanged', 'the source still gives the same token')
   }
 
-  async #revoke (error: GrantError, trigger: RefreshTrigger): Promise<Renewed> {
+  async #revoke (error: GrantError, trigger: RefreshTrigger, lease: Lease | undefined, attempt: Attempt): Promise<Renewed> {
     const before = this.#record as CredentialRecord
     // Nothing that a person could replace was refused, so nothing but time can mend it.
     if (before.seed === NO_SEED) throw new GrantError('unavailable', error.reason)
     // Another process may have spent the refresh token a moment ago, or a person put a new one in place: nothing is over then.
     const held = await this.#catchUp()
     if (this.#record?.revision === before.revision) {
-      await this.#replace(amended(before, { revoked: true }))
+      await this.#replace(settled(amended(before, { revoked: true })), lease, attempt)
       throw error
     }
     const there = this.#alive()
-    if (there !== undefined && there.generation !== before.generation) return { credential: there, how: 'adopted' }
+    if (there !== undefined && there.generation !== this.#base + before.generation) return { credential: there, how: 'adopted' }
     if (this.revoked) throw error
-    return await this.#exchange(held, trigger)
+    return await this.#exchange(held, trigger, lease, attempt)
+  }
+
+  /**
+   * The lease had passed on before what was won could be saved. Where whoever took over has brought nothing better about,
+   * it is saved now; otherwise theirs counts.
+   */
+  async #settle ({ spent, won }: Attempt, lease: Lease): Promise<Renewed> {
+    const stored = await this.kept.read()
+    const better = stored !== undefined && stored.revoked !== true && stored.refresh_token !== spent?.refresh_token
+    if (won !== undefined && !better) {
+      const { revision = 0, generation = 0 } = stored ?? {}
+      await this.#replace({ ...won, revision: Math.max(won.revision, revision + 1), generation: Math.max(won.generation, generation) }, lease, { spent, won: undefined })
+    } else if (stored !== undefined) {
+      this.#hold(underTerms(stored, this.grant.terms))
+    }
+    const credential = this.#alive()
+    if (credential === undefined) throw new GrantError('unavailable', 'another process has taken over the renewal, and has no token yet')
+    return { credential, how: better ? 'adopted' : 'issued' }
   }
 
   #alive (): Credential | undefined {
     const credential = this.#credential
-    return credential !== undefined && phaseOf(credential, this.#options.clock.now()) !== 'dead' ? credential : undefined
+    return credential !== undefined && phaseOf(credential, this.#clock.now()) !== 'dead' ? credential : undefined
   }
 
-  async #replace (record: CredentialRecord): Promise<void> {
+  /** Saves it, and only then uses it; where it cannot be saved for now, it is used nevertheless. @throws {LeaseLostError} */
+  async #replace (record: CredentialRecord, lease: Lease | undefined, attempt: Attempt): Promise<void> {
+    attempt.won = record
+    if (lease !== undefined) await this.kept.save(record, lease)
     this.#hold(record)
-    if (this.#options.grant.kept) await this.#write(record).catch((error: unknown) => this.#notSaved(error))
-  }
-
-  async #write (record: CredentialRecord): Promise<void> {
-    await this.#options.vault.write(this.#name, record)
-    this.#unsaved = undefined
-  }
-
-  #notSaved (error: unknown): void {
-    this.#unsaved = (this.#unsaved ?? 0) + 1
-    this.#options.onUnsaved(error)
   }
 
   #hold (record: CredentialRecord): void {
-    const same = this.#credential?.generation === record.generation && this.#credential.expiresAt === record.expires_at
+    const same = this.#credential?.generation === this.#base + record.generation && this.#credential.expiresAt === record.expires_at
     this.#record = record
-    if (!same) this.#credential = credentialOf(record)
+    if (!same) this.#credential = credentialOf(record, this.#base)
   }
+}
+
+/** What an attempt has done by now, for the case that its lease is lost. */
+interface Attempt {
+  /** The record whose refresh token was spent. */
+  spent: CredentialRecord | undefined
+  /** What it got, saved or not. */
+  won: CredentialRecord | undefined
+}
+
+function cutOff ({ reason }: GrantError): GrantError {
+  return new GrantError('revoked', `${reason}; an earlier renewal had been cut off before its answer could be saved, so the refresh token is lost`)
 }

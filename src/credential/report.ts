@@ -22,6 +22,7 @@ export function renewedEvent (attempted: Attempted, { how, credential }: Renewed
     ...common(attempted),
     outcome: how === 'adopted' ? 'adopted' : 'ok',
     token: fingerprint,
+    ...(how === 'recovered' ? { reason: 'an earlier renewal had been cut off before its answer could be saved' } : {}),
     ...(expiresAt === undefined ? {} : { expires_in: Math.round((expiresAt - now) / 1000) }),
   }
 }

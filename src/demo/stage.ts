@@ -66,7 +66,7 @@ export async function setStage (options: StageOptions): Promise<Stage> {
     const config = loadConfigText(text, { env: { DEMO_CLIENT_SECRET: client.secret, DEMO_REFRESH_TOKEN: refreshToken } })
     const sidecar = await createSidecar(config, { onEvent: options.onEvent })
     closers.push(sidecar.close)
-    const { key } = sidecar.sessions.create({ principal: 'alice', agent: 'demo' })
+    const { key } = await sidecar.sessions.create({ principal: 'alice', agent: 'demo' })
 
     return { endpoint: `${sidecar.proxyUrl}/demo/mcp`, key: key.reveal(), adminUrl: sidecar.adminUrl, mcp, close }
   } catch (error) {

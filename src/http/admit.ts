@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { identify, type Identity } from '../caller/identify.js'
-import { ValetError } from '../errors.js'
+import { ERRORS, ValetError } from '../errors.js'
 import { Exchange } from '../exchange.js'
 import { authorityFor, isErrorCode } from '../policy/authority.js'
 import { abandon, fail } from './conclude.js'
@@ -16,21 +16,21 @@ const WELL_KNOWN = /^[^?]*\/\.well-known(?:[/?]|$)/i
  * has been read yet; only where it is refused a small one is, for the id that the answer echoes.
  */
 export function admit (options: RouteOptions): (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void {
-  const { config, directory, clock, upstream, traffic } = options
+  const { config, keys, clock, upstream, calls } = options
   return (request, reply, done) => {
     const exchange = new Exchange(request.id, request.method, upstream.name, clock.elapsed())
     request.exchange = exchange
     inTurn(reply.raw, () => {
-      traffic.underWay++
+      calls.begin(exchange, reply)
       reply.raw.on('close', () => {
-        traffic.underWay--
+        calls.done(exchange)
         abandon(exchange, options, reply.raw.writableFinished)
       })
     })
     // A client that has just been refused looks for a login here, and must find none.
     if (WELL_KNOWN.test(request.raw.url as string)) return fail(exchange, reply, new ValetError('ERR_NOT_FOUND'), options)
 
-    const identity = identify(request.headers, config.callers.header, directory, request.raw.socket)
+    const identity = identify(request.headers, config.callers.header, keys, request.raw.socket)
     if (identity.kind === 'pending') void identity.identity.then((found) => enter(request, reply, exchange, found, done))
     else enter(request, reply, exchange, identity, done)
   }
@@ -41,12 +41,15 @@ export function admit (options: RouteOptions): (request: FastifyRequest, reply: 
     if (isErrorCode(authority)) {
       void readRpc(request.raw).then((rpc) => {
         exchange.rpc = rpc
-        fail(exchange, reply, new ValetError(authority), options)
+        fail(exchange, reply, new ValetError(authority, ERRORS[authority].status === 503 ? { retryAfter: 1 } : {}), options)
       })
       return
     }
     exchange.authority = authority
-    if (identity.kind === 'caller') exchange.caller = identity.caller
+    if (identity.kind === 'caller') {
+      exchange.caller = identity.caller
+      calls.belongs(exchange, identity.caller)
+    }
     exchange.admittedAt = clock.elapsed()
     done()
   }

@@ -5,7 +5,7 @@ import { pause, type Clock } from '../clock.js'
 const LOOK_EVERY = 50
 
 /** How many calls a listener has under way. */
-export interface Traffic { underWay: number }
+export interface Traffic { readonly underWay: number }
 
 /**
  * Takes no new connections, lets the calls under way end, and then closes what is left. That must be done by force: to

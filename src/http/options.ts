@@ -1,10 +1,10 @@
-import type { Directory } from '../caller/directory.js'
+import type { KeyRing } from '../caller/identify.js'
 import type { Clock } from '../clock.js'
 import type { Config, UpstreamConfig } from '../config/config.js'
 import type { CredentialSource } from '../credential/credential.js'
 import type { Exchange } from '../exchange.js'
 import type { Emit } from '../telemetry/events.js'
-import type { Traffic } from './drain.js'
+import type { OpenCalls } from './open-calls.js'
 import type { Limits } from './server.js'
 
 declare module 'fastify' {
@@ -16,12 +16,12 @@ declare module 'fastify' {
 
 export interface ProxyOptions {
   readonly config: Config
-  readonly directory: Directory
+  readonly keys: KeyRing
   readonly credentialFor: (principal: string, upstream: string) => CredentialSource | undefined
   readonly clock: Clock
   readonly emit: Emit
   readonly limits: Limits
-  readonly traffic: Traffic
+  readonly calls: OpenCalls
 }
 
 export interface RouteOptions extends ProxyOptions {

@@ -8,7 +8,9 @@ import type { Attempt, Tokens } from './authorize.js'
  */
 export async function givenCredential (attempt: Attempt, { issued, scope }: Tokens, now: number): Promise<GivenCredential> {
   const { known, client } = attempt
-  const refreshToken = issued.refreshToken?.reveal()
+  const lifetime = issued.expiresAt === undefined ? {} : { expires_in: Math.max(1, Math.floor((issued.expiresAt - now) / 1000)) }
+  // Nothing can renew it then, so it is a token like any other that a person has to replace.
+  if (issued.refreshToken === undefined) return { type: 'api_token', token: issued.accessToken.reveal(), ...lifetime }
   const secret = client.keepSecret ? (await client.secret?.read())?.reveal() : undefined
   return {
     type: 'refresh_token',
@@ -17,8 +19,8 @@ export async function givenCredential (attempt: Attempt, { issued, scope }: Toke
     client_auth: client.auth,
     ...(secret === undefined ? {} : { client_secret: secret }),
     access_token: issued.accessToken.reveal(),
-    ...(issued.expiresAt === undefined ? {} : { expires_in: Math.max(1, Math.floor((issued.expiresAt - now) / 1000)) }),
-    ...(refreshToken === undefined ? {} : { refresh_token: refreshToken }),
+    ...lifetime,
+    refresh_token: issued.refreshToken.reveal(),
     ...(scope === undefined ? {} : { scope }),
     resource: attempt.resource,
   }

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
 import { adminKeeper } from './keeper-admin.js'
 import { stateKeeper } from './keeper-state.js'
@@ -8,7 +9,7 @@ import { LoginError } from './problem.js'
 export interface Keeper {
   /** For people: `by the sidecar at http://127.0.0.1:8402`. */
   readonly where: string
-  /** @throws {LoginError} where it cannot be kept */
+  /** @throws {LoginError | ControlError} where it cannot be kept */
   readonly save: Save
   close (): Promise<void>
 }
@@ -18,10 +19,10 @@ export interface Keeper {
  * from the next call on, or else in the state that the config names.
  * @throws {LoginError}
  */
-export async function openKeeper (config: Config, env: NodeJS.ProcessEnv, stop: AbortSignal): Promise<Keeper> {
+export async function openKeeper (config: Config, clock: Clock, stop: AbortSignal): Promise<Keeper> {
   const running = await adminKeeper(config.admin, stop)
   if (running !== undefined) return running
-  if (config.state.driver !== 'memory') return await stateKeeper(config, env)
+  if (config.state.driver !== 'memory') return await stateKeeper(config, clock)
   throw new LoginError(config.admin.token === undefined
     ? 'there is nowhere to keep a login: state.driver is memory, and without admin.token a running sidecar takes none; use driver lmdb or redis, or set admin.token and start `mcp-valet serve`'
     : 'there is nowhere to keep a login: state.driver is memory, and no sidecar answers at admin.listen; start `mcp-valet serve` with this config first, or use driver lmdb or redis')

@@ -13,6 +13,7 @@ export async function lmdbStore (path: string): Promise<Store> {
   const database = await openDatabase(path)
   const lock = new KeyedLock()
   return {
+    shared: false,
     read: async (key) => database.getBinary(key),
     async write (key, value) {
       // Not `put`: where the disk is full that leaves rejections that nobody can catch, and `flushed` and `close` pending.

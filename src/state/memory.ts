@@ -6,6 +6,7 @@ export function memoryStore (): Store {
   const records = new Map<string, Uint8Array>()
   const lock = new KeyedLock()
   return {
+    shared: false,
     read: async (key) => records.get(key),
     write: async (key, value) => { records.set(key, value) },
     delete: async (key) => { records.delete(key) },

@@ -3,6 +3,11 @@
  * nor understands them.
  */
 export interface Store {
+  /**
+   * Whether other machines use the same records. What others may take up, such as a refresh token that rotates, must not
+   * be spent then before that can be noted here.
+   */
+  readonly shared: boolean
   read (key: string): Promise<Uint8Array | undefined>
   /**
    * Resolves once the value would survive the process being killed and, where the store is on disk, the machine too.

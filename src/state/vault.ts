@@ -12,6 +12,11 @@ export class Vault {
     this.#seal = seal
   }
 
+  /** As `Store.shared`. */
+  get shared (): boolean {
+    return this.#store.shared
+  }
+
   /** @throws {StateError} where the record is there and cannot be used, or the medium fails */
   async read<T> (name: string): Promise<T | undefined> {
     const sealed = await this.#store.read(name).catch((error: unknown) => {

@@ -94,7 +94,7 @@ principals:
 `, { env: { RT: refreshToken } })
   return {
     url: `${sidecar.proxyUrl}/peer/mcp`,
-    headers: { 'X-Session-Key': sidecar.keyFor('alice') },
+    headers: { 'X-Session-Key': await sidecar.keyFor('alice') },
     sidecar,
     hop,
     issuer,

@@ -46,7 +46,7 @@ upstreams:
 principals:
   alice: { credentials: { tools: { type: api_token, token: { env: ALICE } } } }
 ${more}`, { ...rest, env })
-  return { sidecar, url: `${sidecar.proxyUrl}/tools/mcp`, key: sidecar.keyFor('alice'), env }
+  return { sidecar, url: `${sidecar.proxyUrl}/tools/mcp`, key: await sidecar.keyFor('alice'), env }
 }
 
 export interface Rotating extends Flow { readonly issuer: Issuer, readonly first: string }
@@ -65,7 +65,7 @@ principals:
     credentials:
       tools: { type: refresh_token, token_endpoint: "${issuer.tokenEndpoint}", client_id: demo, refresh_token: { env: REFRESH }, access_token: { env: ACCESS } }
 `, { ...options.sidecar, env })
-  return { sidecar, url: `${sidecar.proxyUrl}/tools/mcp`, key: sidecar.keyFor('alice'), env, issuer, first: login.access_token }
+  return { sidecar, url: `${sidecar.proxyUrl}/tools/mcp`, key: await sidecar.keyFor('alice'), env, issuer, first: login.access_token }
 }
 
 export interface RawRequest { readonly head: string, readonly body: Buffer, readonly connection: number }

@@ -1,6 +1,5 @@
 import type { Test } from 'tap'
 import { loadConfigText } from '../../src/config/load.js'
-import type { Secret } from '../../src/secret.js'
 import { createSidecar, type Sidecar, type SidecarOptions } from '../../src/sidecar.js'
 import type { ValetEvent } from '../../src/telemetry/events.js'
 
@@ -8,7 +7,7 @@ export interface TestSidecar extends Sidecar {
   /** Every event so far, in order. */
   readonly events: ValetEvent[]
   /** A session key of this principal. */
-  keyFor (principal: string, agent?: string): string
+  keyFor (principal: string, agent?: string): Promise<string>
   /** Resolves with the first event that fits, from the past or the future; rejects after 10 s. */
   until<E extends ValetEvent> (fits: (event: ValetEvent) => event is E): Promise<E>
   until (fits: (event: ValetEvent) => boolean): Promise<ValetEvent>
@@ -46,7 +45,7 @@ export async function startSidecar (t: Test, yaml: string, options: StartOptions
   return {
     ...sidecar,
     events,
-    keyFor: (principal, agent = 'tester') => (sidecar.sessions.create({ principal, agent }).key as Secret).reveal(),
+    keyFor: async (principal, agent = 'tester') => (await sidecar.sessions.create({ principal, agent })).key.reveal(),
     async until (fits: (event: ValetEvent) => boolean) {
       const past = events.find(fits)
       if (past !== undefined) return past

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import fc from 'fast-check'
 import t from 'tap'
 import { call, errorCode, rpc } from '../helpers/call.js'
@@ -9,24 +10,24 @@ import { guarded, startUpstream } from '../helpers/upstream.js'
 t.test('P3: an agent made at run time can call until it is revoked', async (t) => {
   const upstream = await startUpstream(t)
   const { url, sidecar } = await startFlow(t, upstream.origin)
-  const { id, key, expiresAt } = sidecar.sessions.create({ principal: 'alice', agent: 'late-comer' })
+  const { id, key, expiresAt } = await sidecar.sessions.create({ principal: 'alice', agent: 'late-comer' })
   t.equal(expiresAt, undefined)
   const named = (): string[] => sidecar.sessions.list().filter(({ agent }) => agent === 'late-comer').map(({ id }) => id)
   t.same(named(), [id])
   t.equal((await call(url, { key: key.reveal() })).status, 200)
-  t.ok(sidecar.sessions.revoke(id))
+  t.ok(await sidecar.sessions.revoke(id))
   const answer = await call(url, { key: key.reveal(), body: rpc('ping', {}, 9) })
   t.same([answer.status, errorCode(answer), answer.json().id], [401, 'ERR_SESSION_UNKNOWN', 9])
   t.equal(upstream.seen.length, 1)
   t.same(named(), [])
-  t.notOk(sidecar.sessions.revoke(id), 'there is nothing left to revoke')
+  t.notOk(await sidecar.sessions.revoke(id), 'there is nothing left to revoke')
 })
 
 t.test('P3: revoking one agent leaves the others of its principal alone', async (t) => {
   const upstream = await startUpstream(t)
   const { url, key, sidecar } = await startFlow(t, upstream.origin)
-  const { id } = sidecar.sessions.create({ principal: 'alice', agent: 'two' })
-  sidecar.sessions.revoke(id)
+  const { id } = await sidecar.sessions.create({ principal: 'alice', agent: 'two' })
+  await sidecar.sessions.revoke(id)
   t.equal((await call(url, { key })).status, 200)
 })
 
@@ -34,7 +35,7 @@ t.test('P1: a session ends with its ttl', async (t) => {
   const clock = testClock()
   const upstream = await startUpstream(t)
   const { url, sidecar } = await startFlow(t, upstream.origin, '', { clock })
-  const { key, expiresAt } = sidecar.sessions.create({ principal: 'alice', agent: 'brief', ttlMs: 3_600_000 })
+  const { key, expiresAt } = await sidecar.sessions.create({ principal: 'alice', agent: 'brief', ttlMs: 3_600_000 })
   t.ok((expiresAt as number) > clock.now())
   t.equal((await call(url, { key: key.reveal() })).status, 200)
   clock.jump(3_600_001)
@@ -58,7 +59,7 @@ t.test('P2: many agents of one principal share one credential and one refresh', 
   const upstream = await startUpstream(t, guarded((token) => !refused.has(token)))
   const { url, sidecar, first, issuer } = await startRotating(t, upstream.origin)
   refused.add(first)
-  const keys = Array.from({ length: 25 }, (_, i) => sidecar.keyFor('alice', `agent-${i}`))
+  const keys = await Promise.all(Array.from({ length: 25 }, async (_, i) => await sidecar.keyFor('alice', `agent-${i}`)))
   t.equal(new Set(keys).size, 25)
   const answers = await Promise.all(keys.map(async (key) => await call(url, { key })))
   t.ok(answers.every(({ status }) => status === 200))
@@ -70,28 +71,29 @@ t.test('P2: many agents of one principal share one credential and one refresh', 
 t.test('P3: a principal that nobody configured gets no session', async (t) => {
   const upstream = await startUpstream(t)
   const { sidecar } = await startFlow(t, upstream.origin)
-  t.throws(() => sidecar.sessions.create({ principal: 'mallory', agent: 'x' }), { name: 'RangeError', message: /mallory/ })
-  t.throws(() => sidecar.sessions.create({ principal: '__proto__', agent: 'x' }), { name: 'RangeError' })
+  await t.rejects(sidecar.sessions.create({ principal: 'mallory', agent: 'x' }), { name: 'ControlError', code: 'ERR_PRINCIPAL_UNKNOWN' })
+  await t.rejects(sidecar.sessions.create({ principal: '__proto__', agent: 'x' }), { code: 'ERR_PRINCIPAL_UNKNOWN' })
   t.same(sidecar.sessions.list().map(({ principal }) => principal), ['alice'])
 })
 
-for (const agent of ['', ' led', 'a\nb', 'é', 'x'.repeat(129), '\u0000']) {
+for (const agent of ['', ' led', 'a\nb', '\u202e', 'x'.repeat(129), '\u0000']) {
   t.test(`P3: ${JSON.stringify(agent.slice(0, 8))} (${agent.length}) is no name for an agent`, async (t) => {
     const upstream = await startUpstream(t)
     const { sidecar } = await startFlow(t, upstream.origin)
-    t.throws(() => sidecar.sessions.create({ principal: 'alice', agent }), { name: 'RangeError', message: /1 to 128 printable/ })
+    await t.rejects(sidecar.sessions.create({ principal: 'alice', agent }), { code: 'ERR_REQUEST_INVALID', details: [{ path: 'agent', message: /1 to 128 printable/ }] })
   })
 }
 
-t.test('P3: a stream that is open when its session is revoked may end; a new one is refused', async (t) => {
+t.test('P3: a stream that is open when its session is revoked ends at once; a new one is refused', async (t) => {
   const upstream = await startUpstream(t, (_seen, response) => { response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n') })
   const { url, sidecar } = await startFlow(t, upstream.origin)
-  const { id, key } = sidecar.sessions.create({ principal: 'alice', agent: 'listener' })
+  const { id, key } = await sidecar.sessions.create({ principal: 'alice', agent: 'listener' })
   const { request, head } = open(url, { method: 'GET', key: key.reveal() })
   t.equal(await piece(await head), 'data: 1\n\n')
-  sidecar.sessions.revoke(id)
+  const ended = once(request, 'close')
+  await sidecar.sessions.revoke(id)
+  await ended
   t.equal((await call(url, { method: 'GET', key: key.reveal() })).status, 401)
-  request.destroy()
 })
 
 t.test('row 44: two principals never get each other\'s token, however their calls interleave', async (t) => {
@@ -119,7 +121,7 @@ principals:
 ${principals.map((id) => `  ${id}: { credentials: { tools: { type: api_token, token: { env: ${id.toUpperCase()} } } } }`).join('\n')}
 `, { env })
   const url = `${sidecar.proxyUrl}/tools/mcp`
-  const keys = principals.map((principal) => [0, 1].map((n) => sidecar.keyFor(principal, `agent-${n}`)))
+  const keys = await Promise.all(principals.map(async (principal) => await Promise.all([0, 1].map(async (n) => await sidecar.keyFor(principal, `agent-${n}`)))))
   const step = fc.oneof(
     { weight: 9, arbitrary: fc.record({ do: fc.constant('call' as const), who: fc.nat(2), agent: fc.nat(1) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('rotate' as const), who: fc.nat(2) }) })

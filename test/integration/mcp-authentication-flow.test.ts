@@ -41,7 +41,7 @@ upstreams:
 principals:
   alice: { credentials: { a: { type: api_token, token: { env: T } }, b: { type: api_token, token: { env: T } } } }
 `, { env: { T: token } })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   await call(`${sidecar.proxyUrl}/a/mcp`, { key, headers: { 'x-token': 'mine', authorization: 'Bearer mine', 'x-api-key': 'mine' } })
   await call(`${sidecar.proxyUrl}/b/mcp`, { key })
   t.same([upstream.seen[0]?.headers['x-token'], ...sent(upstream.seen[0])], [`Token ${token};v=1`, undefined, undefined])
@@ -194,7 +194,7 @@ t.test('O6: with relay_authorization a caller without a key keeps its own header
 t.test('H1: a principal without a credential here is refused, and nothing is sent', async (t) => {
   const upstream = await startUpstream(t)
   const { url, sidecar } = await startFlow(t, upstream.origin, 'anonymous: [no_principal, refresh_failed]', { more: '  bob: {}' })
-  const answer = await call(url, { key: sidecar.keyFor('bob') })
+  const answer = await call(url, { key: await sidecar.keyFor('bob') })
   t.same([answer.status, errorCode(answer)], [403, 'ERR_CREDENTIAL_MISSING'])
   t.equal(upstream.seen.length, 0)
   t.match(await sidecar.until(({ event }) => event === 'denied'), { principal: 'bob', agent: 'tester', code: 'ERR_CREDENTIAL_MISSING' })
@@ -210,7 +210,7 @@ upstreams:
 principals:
   alice: { credentials: { one: { type: api_token, token: { env: A } }, two: { type: api_token, token: { env: B } } } }
 `, { env: { A: first, B: second } })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   t.equal((await call(`${sidecar.proxyUrl}/one/mcp`, { key })).status, 200)
   t.equal((await call(`${sidecar.proxyUrl}/other/place`, { key })).status, 200)
   t.equal((await call(`${sidecar.proxyUrl}/two/mcp`, { key })).status, 404)
@@ -229,7 +229,7 @@ for (const [base, expected] of [['', '/'], ['/', '/'], ['/mcp', '/mcp'], ['/mcp/
 upstreams: { tools: { url: "${upstream.origin}${base}" } }
 principals: { alice: { credentials: { tools: { type: api_token, token: { env: A } } } } }
 `, { env: { A: token } })
-    const key = sidecar.keyFor('alice')
+    const key = await sidecar.keyFor('alice')
     const root = expected.replace(/\/$/, '')
     const asked = ['', '?a=1&a=%20&b', '/', '/below', '/below/?q=/../x', '/a%20b%C3%A9;c=d@:', '/x?y=?z']
     for (const below of asked) t.equal((await call(`${sidecar.proxyUrl}/tools/mcp${below}`, { key })).status, 200, below)

@@ -81,7 +81,7 @@ upstreams: { tools: { url: "${upstream.origin}/mcp" } }
 principals:
   alice: { credentials: { tools: { type: refresh_token, issuer: "${server.issuer}", client_id: basic, client_secret: { env: SECRET }, refresh_token: { env: RT }, scope: "${SCOPE}" } } }
 `, { env: { RT, SECRET: server.secret }, clock })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   for (let nth = 1; nth <= 3; nth++) {
     await sidecar.until(() => sidecar.events.filter(isRefresh).length >= nth)
     t.match(sidecar.events.filter(isRefresh)[nth - 1], { outcome: 'ok' })
@@ -105,7 +105,7 @@ upstreams: { tools: { url: "${upstream.origin}/mcp" } }
 principals:
   alice: { credentials: { tools: { type: refresh_token, issuer: "${server.issuer}", client_id: basic, client_secret: { env: SECRET }, refresh_token: { env: RT } } } }
 `, { env: { RT, SECRET: server.secret } })
-  t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })), 'ERR_CREDENTIAL_REVOKED')
+  t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })), 'ERR_CREDENTIAL_REVOKED')
 })
 
 for (const client of ['basic', 'post']) {
@@ -117,7 +117,7 @@ upstreams: { tools: { url: "${upstream.origin}/mcp" } }
 principals:
   ci: { credentials: { tools: { type: client_credentials, issuer: "${server.issuer}", client_id: ${client}, client_secret: { env: SECRET }, client_auth: client_secret_${client}, scope: "tools:read" } } }
 `, { env: { SECRET: server.secret } })
-    t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('ci') })).status, 200)
+    t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('ci') })).status, 200)
     t.match(decodeJwt(bearerOf(upstream.seen[0]) as string), { client_id: client, scope: 'tools:read' })
     t.match(sidecar.events.find(isRefresh), { outcome: 'ok', expires_in: 600 })
   })

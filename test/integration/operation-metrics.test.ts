@@ -103,7 +103,7 @@ t.test('O2: each way of being refused at the door is counted by its code', async
   await call(url, { key: 'vk_no' })
   await call(url, { key, headers: { host: 'evil.example' } })
   await call(url, { key, headers: { origin: 'http://evil.example' } })
-  await call(url, { key: sidecar.keyFor('bob') })
+  await call(url, { key: await sidecar.keyFor('bob') })
   await call(url + '/a%2fb', { key })
   const text = await sidecar.metrics()
   for (const reason of ['ERR_SESSION_REQUIRED', 'ERR_SESSION_UNKNOWN', 'ERR_HOST_REFUSED', 'ERR_ORIGIN_REFUSED', 'ERR_CREDENTIAL_MISSING', 'ERR_REQUEST_INVALID']) {
@@ -122,7 +122,7 @@ ${names.map((id) => `  ${id}: { credentials: { tools: { type: api_token, token: 
   const url = `${sidecar.proxyUrl}/tools/mcp`
   const round = async (names: string[], salt: string): Promise<number> => {
     for (const [i, name] of names.entries()) {
-      const key = sidecar.keyFor(name, `${salt}-${name}`)
+      const key = await sidecar.keyFor(name, `${salt}-${name}`)
       await call(`${url}/${salt}${i}?${i}`, { key, body: rpc('tools/call', { name: `${salt}${i}` }, `${salt}${i}`) })
       await call(url, { key, body: rpc(`${salt}/${i}`) })
       await call(url, { key, body: `[${i}]` })

@@ -162,7 +162,7 @@ principals:
         access_token: { env: AT }
         response: { access_token: /data/a~1b/0/tok, refresh_token: /more/~0r, expires_in: /more/ttl }
 `, { env, clock })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key })).status, 200, 'the first token is refused and replaced')
   const [first] = server.requests
   t.match(first, { method: 'PUT', path: '/v2/refresh', headers: { 'x-api-key': env.APIKEY, 'content-type': 'application/vnd.product+json', authorization: `Bearer ${env.AT}`, accept: 'application/json' } })
@@ -219,7 +219,7 @@ t.test('an issuer that prolongs the same opaque token is believed; one that coun
     t.match(sidecar.events.filter(isRefresh)[1], { outcome })
     if (outcome === 'ok') {
       clock.jump(500_000)
-      await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })
+      await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
       t.equal(bearerOf(upstream.seen[0]), token)
       t.equal(server.requests.length, 2)
     }

@@ -23,7 +23,7 @@ t.test('a JWT is refreshed ahead of its expiry: no call waits and the upstream r
   t.teardown(issuer.close)
   const { refresh_token: RT } = await issuer.login('alice')
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, `{ type: refresh_token, issuer: "${issuer.url}", client_id: demo, refresh_token: { env: RT } }`), { env: { RT }, clock })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   for (let nth = 1; nth <= 3; nth++) {
     await sidecar.until(nthRefresh(sidecar.events, nth))
     t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key })).status, 200)
@@ -44,7 +44,7 @@ t.test('an API token whose file has been replaced is read again after a 401, and
   chmodSync(file, 0o600)
   const upstream = await startUpstream(t, guarded((token) => token === good))
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, `{ type: api_token, token: { file: "${file}" } }`))
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   await sidecar.until(refreshed)
   writeFileSync(file, good + '\n')
   t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key })).status, 200)
@@ -57,7 +57,7 @@ t.test('an API token is read again from its variable', async (t) => {
   const good = mint()
   const upstream = await startUpstream(t, guarded((token) => token === good))
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, '{ type: api_token, token: { env: TOKEN } }'), { env })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   await sidecar.until(refreshed)
   env.TOKEN = good
   t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key })).status, 200)
@@ -68,7 +68,7 @@ t.test('an API token is read again from its command', async (t) => {
   const folder = t.testdir({ token: mint() })
   const upstream = await startUpstream(t, guarded((token) => token === good))
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, `{ type: api_token, token: { command: [cat, "${folder}/token"] } }`), { env: { PATH: process.env.PATH as string } })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   await sidecar.until(refreshed)
   writeFileSync(join(folder, 'token'), good)
   t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key })).status, 200)
@@ -78,7 +78,7 @@ t.test('an API token that is refused and unchanged costs one reading a back-off 
   const clock = manualClock()
   const upstream = await startUpstream(t, guarded(() => false))
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, '{ type: api_token, token: { env: TOKEN } }'), { env: { TOKEN: mint() }, clock })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   await sidecar.until(refreshed)
   for (let nth = 0; nth < 5; nth++) t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key })), 'ERR_UPSTREAM_UNAUTHORIZED')
   t.equal(sidecar.events.filter((event) => isRefresh(event) && event.outcome === 'unchanged').length, 1)
@@ -96,7 +96,7 @@ t.test('an API token that is a JWT is read again before its exp', async (t) => {
   await settled()
   await clock.advance(450_000)
   await sidecar.until(nthRefresh(sidecar.events, 2))
-  await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })
+  await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
   t.equal(bearerOf(upstream.seen[0]), env.TOKEN)
 })
 
@@ -122,7 +122,7 @@ t.test('a token that was refreshed is used by the next call of every session of 
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(alice.endpoint)) +
     `  bob: { credentials: { tools: ${byRefreshToken(bob.endpoint).replace('RT', 'RT2')} } }\n`, { env: { RT: alice.seed, RT2: bob.seed } })
   const url = `${sidecar.proxyUrl}/tools/mcp`
-  const [planner, coder, other] = [sidecar.keyFor('alice', 'planner'), sidecar.keyFor('alice', 'coder'), sidecar.keyFor('bob')]
+  const [planner, coder, other] = [await sidecar.keyFor('alice', 'planner'), await sidecar.keyFor('alice', 'coder'), await sidecar.keyFor('bob')]
   for (const key of [planner, coder, other]) await call(url, { key })
   const old = alice.issued.at(-1)
   alice.issued.push('the one before is over')
@@ -155,7 +155,7 @@ t.test('where a refresh fails, an upstream that allows it gets the call without 
   const issuer = await startOpaqueIssuer(t, { instead: () => ({ status: 503 }) })
   const upstream = await startUpstream(t)
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint), 'anonymous: [refresh_failed]'), { env: { RT: issuer.seed }, clock })
-  const answer = call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })
+  const answer = call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
   for (const [nth, wait] of [[1, 250], [2, 500], [3, 1000], [4, 2000]] as const) {
     await sidecar.until(failure(nth))
     await settled()
@@ -172,7 +172,7 @@ t.test('where a refresh fails, an upstream that does not allow it gets nothing',
   const issuer = await startOpaqueIssuer(t, { instead: () => ({ status: 503, headers: { 'retry-after': '120' } }) })
   const upstream = await startUpstream(t)
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint), 'anonymous: [no_principal]'), { env: { RT: issuer.seed } })
-  const answer = await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })
+  const answer = await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
   t.equal(answer.status, 503)
   t.equal(errorCode(answer), 'ERR_CREDENTIAL_UNAVAILABLE')
   t.match(answer.headers['retry-after'], /^1[234]\d$/)
@@ -185,7 +185,7 @@ t.test('a grant that the issuer has ended fails calls with ERR_CREDENTIAL_REVOKE
   const upstream = await startUpstream(t)
   const env = { RT: issuer.seed }
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint)), { env, clock })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   for (let nth = 0; nth < 3; nth++) t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key })), 'ERR_CREDENTIAL_REVOKED')
   for (let nth = 0; nth < 10; nth++) await clock.advance(60_000)
   t.equal(issuer.requests.length, 1)
@@ -199,7 +199,7 @@ t.test('a new refresh token in the place that the config names ends a revocation
   const upstream = await startUpstream(t, guarded((token) => issuer.accepts(token)))
   const env = { RT: mint('rt') }
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint)), { env, clock })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key })), 'ERR_CREDENTIAL_REVOKED')
   env.RT = issuer.seed
   await settled()
@@ -213,7 +213,7 @@ t.test('row 1: 1,000 concurrent callers with an expired token cause one refresh'
   const issuer = await startOpaqueIssuer(t)
   const upstream = await startUpstream(t, guarded(issuer.accepts))
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint)), { env: { RT: issuer.seed }, clock })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   await sidecar.until(refreshed)
   clock.jump(2 * 3_600_000)
   const answers = await Promise.all(Array.from({ length: 1_000 }, async () => await call(`${sidecar.proxyUrl}/tools/mcp`, { key })))
@@ -235,7 +235,7 @@ principals:
   alice: { credentials: { one: ${credential('read')}, two: ${credential('write')} } }
   bob: { credentials: { one: ${credential('read')} } }
 `, { env: { RT: issuer.seed } })
-  const [alice, bob] = [sidecar.keyFor('alice'), sidecar.keyFor('bob')]
+  const [alice, bob] = [await sidecar.keyFor('alice'), await sidecar.keyFor('bob')]
   const answers = Promise.all([[alice, 'one'], [alice, 'two'], [bob, 'one'], [alice, 'one']].map(async ([key, name]) => await call(`${sidecar.proxyUrl}/${name}/mcp`, { key: key as string })))
   await issuer.arrived(3)
   opened.open()
@@ -252,7 +252,7 @@ t.test('row 5: in the ahead-of-expiry window no caller waits', async (t) => {
   const issuer = await startOpaqueIssuer(t, { instead: async (nth) => { if (nth === 2) await opened.opened; return undefined } })
   const upstream = await startUpstream(t)
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint)), { env: { RT: issuer.seed }, clock })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   await sidecar.until(refreshed)
   await settled()
   await clock.advance(3_300_000)
@@ -275,7 +275,7 @@ t.test('row 6: in the must-refresh window a caller waits a moment for an issuer 
   await sidecar.until(refreshed)
   clock.jump(3_545_000)
   t.teardown(issuer.stop)
-  const answer = call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })
+  const answer = call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
   await issuer.arrived(2)
   t.equal(upstream.seen.length, 0, 'it waits')
   await clock.advance(1_000)
@@ -292,7 +292,7 @@ t.test('row 6: a caller whose token dies while it waits is not sent with it', as
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint)), { env: { RT: issuer.seed }, clock })
   await sidecar.until(refreshed)
   clock.jump(9_100)
-  const answer = call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })
+  const answer = call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
   await issuer.arrived(2)
   await clock.advance(1_000)
   t.equal(upstream.seen.length, 0)
@@ -310,7 +310,7 @@ t.test('row 6: with a dead token and an issuer that hangs, a call is answered wh
   await issuer.arrived(1)
   await settled()
   const timers = clock.timers
-  const answer = call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })
+  const answer = call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
   await issuer.arrived(1)
   while (clock.timers === timers) await settled()
   await clock.advance(7_000)
@@ -326,7 +326,7 @@ t.test('row 7: while the token is good, an issuer that is down harms no call, an
   const issuer = await startOpaqueIssuer(t)
   const upstream = await startUpstream(t, guarded(issuer.accepts))
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint)), { env: { RT: issuer.seed }, clock })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   await sidecar.until(refreshed)
   await issuer.stop()
   await settled()
@@ -369,7 +369,7 @@ t.test('row 9: a failing refresh makes one attempt a back-off step, however many
   const issuer = await startOpaqueIssuer(t, { instead: () => ({ status: 500 }) })
   const upstream = await startUpstream(t)
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint)), { env: { RT: issuer.seed }, clock })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   const warnings: Error[] = []
   const warned = (warning: Error): void => { warnings.push(warning) }
   process.on('warning', warned)
@@ -438,7 +438,7 @@ for (const [what, reply, reason] of [
     await clock.advance(250)
     await sidecar.until(refreshed)
     t.same(issuer.requests.map(({ form }) => form.get('refresh_token')), [issuer.seed, issuer.seed])
-    t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })).status, 200)
+    t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })).status, 200)
   })
 }
 
@@ -459,7 +459,7 @@ t.test('row 17: a clock set forward by an hour costs one refresh, not one a call
   const issuer = await startOpaqueIssuer(t, { expiresIn: 1800 })
   const upstream = await startUpstream(t)
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint)), { env: { RT: issuer.seed }, clock })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   await sidecar.until(refreshed)
   clock.jump(3_600_000)
   for (let round = 0; round < 2; round++) {
@@ -485,7 +485,7 @@ t.test('row 17: after a clock was set back, a token that died meanwhile is repla
   const issuer = await startOpaqueIssuer(t, { expiresIn: 1800 })
   const upstream = await startUpstream(t, guarded(issuer.accepts))
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint)), { env: { RT: issuer.seed }, clock })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   await sidecar.until(refreshed)
   clock.jump(-3_600_000)
   issuer.issued.push('the one before has expired')
@@ -514,7 +514,7 @@ t.test('row 17: tokens of an issuer whose clock is an hour off are used for as l
     const { refresh_token: RT } = await issuer.login('alice')
     const sidecar = await startSidecar(t, oneUpstream(upstream.origin, `{ type: refresh_token, issuer: "${issuer.url}", client_id: demo, refresh_token: { env: RT } }`), { env: { RT }, clock })
     t.equal((await sidecar.until(refreshed)).expires_in, 600)
-    const key = sidecar.keyFor('alice')
+    const key = await sidecar.keyFor('alice')
     for (let nth = 0; nth < 3; nth++) await call(`${sidecar.proxyUrl}/tools/mcp`, { key })
     t.equal(issuer.requests.refresh_token.ok, 1)
   }
@@ -531,7 +531,7 @@ for (const [what, expiresIn] of [['30 days', 30 * 86_400], ['a century', 100 * 3
     const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint)), { env: { RT: issuer.seed } })
     await sidecar.until(refreshed)
     // An overflown timer fires after 1 ms, so a second refresh would be there before these are answered.
-    for (let nth = 0; nth < 5; nth++) await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })
+    for (let nth = 0; nth < 5; nth++) await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
     t.equal(issuer.requests.length, 1)
     t.notOk(warnings.includes('TimeoutOverflowWarning'))
   })
@@ -543,7 +543,7 @@ for (const answer of [{ expires_in: undefined }, { expires_in: null }, { expires
     const issuer = await startOpaqueIssuer(t, { answer })
     const upstream = await startUpstream(t, guarded(issuer.accepts))
     const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint)), { env: { RT: issuer.seed }, clock })
-    const key = sidecar.keyFor('alice')
+    const key = await sidecar.keyFor('alice')
     await sidecar.until(refreshed)
     await settled()
     t.equal(clock.timers, 0)
@@ -580,7 +580,7 @@ t.test('row 21: the caller that started a refresh leaves, and the others get it'
   const issuer = await startOpaqueIssuer(t, { instead: async (nth) => { if (nth === 2) await opened.opened; return undefined } })
   const upstream = await startUpstream(t, guarded(issuer.accepts))
   const sidecar = await startSidecar(t, oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint)), { env: { RT: issuer.seed }, clock })
-  const key = sidecar.keyFor('alice')
+  const key = await sidecar.keyFor('alice')
   await sidecar.until(refreshed)
   clock.jump(2 * 3_600_000)
   const leaver = httpRequest(`${sidecar.proxyUrl}/tools/mcp`, { method: 'POST', headers: { 'x-session-key': key, 'content-type': 'application/json' } })

@@ -15,7 +15,7 @@ async function watched (t: Test, yaml: string, canaries: Canaries, options: Star
   const lines: string[] = []
   const log = await createLog({ level: 'debug', destination: { write: (line: string) => { lines.push(line) } } })
   const sidecar = await startSidecar(t, yaml, { ...options, onEvent: log })
-  const key = (principal: string): string => canaries.add(`session key of ${principal}`, sidecar.keyFor(principal))
+  const key = async (principal: string): Promise<string> => canaries.add(`session key of ${principal}`, await sidecar.keyFor(principal))
   const answers: CallAnswer[] = []
   return {
     sidecar,
@@ -87,7 +87,7 @@ upstreams: { tools: { url: "${upstream.origin}/mcp", deadline: 700ms, replays: 1
 principals:
   alice: { credentials: { tools: { type: refresh_token, token_endpoint: "${issuer.tokenEndpoint}", client_id: agents, client_secret: { env: SECRET }, refresh_token: { env: REFRESH }, access_token: { env: ACCESS } } } }
 `, canaries, { env: { SECRET: secret, REFRESH: first.refresh_token, ACCESS: first.access_token } })
-  const key = it.key('alice')
+  const key = await it.key('alice')
 
   const rejectAll = (): void => { for (const { headers } of upstream.seen) revoked.add(String(headers['x-api-key'])) }
   t.equal((await it.call('/tools/mcp', { key })).status, 200, 'refreshed and replayed')
@@ -136,7 +136,7 @@ t.test('row 46: a JSON refresh endpoint that quotes what it was sent', async (t)
 upstreams: { tools: { url: "${upstream.origin}/mcp", deadline: 100ms } }
 principals: { alice: { credentials: { tools: { type: json_refresh, url: "${endpoint.origin}/refresh", headers: { X-Auth: { env: HEADER } }, body: { token: "{refresh_token}" }, refresh_token: { env: REFRESH } } } } }
 `, canaries, { env })
-    t.equal((await it.call('/tools/mcp', { key: it.key('alice') })).status, 503)
+    t.equal((await it.call('/tools/mcp', { key: await it.key('alice') })).status, 503)
     await it.sidecar.until((event) => event.event === 'refresh')
     t.same(await it.leaks(), [], answer.toString())
   }
@@ -151,7 +151,7 @@ t.test('row 46: an upstream that quotes the token wherever it can outside its bo
 upstreams: { tools: { url: "${upstream.origin}/mcp", deadline: 100ms } }
 principals: { alice: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } } }
 `, canaries, { env: { TOKEN: token } })
-  const key = it.key('alice')
+  const key = await it.key('alice')
   const quote = (status: number, extra: Record<string, string> = {}) => (response: import('node:http').ServerResponse) => {
     response.writeHead(status, `Because ${token}`, { 'x-echo': token, 'mcp-session-id': token, location: `/mcp/${token}`, 'set-cookie': token, 'www-authenticate': `Bearer realm="${token}", error="${token}"`, ...extra }).end()
   }
@@ -174,7 +174,7 @@ t.test('row 46: a fault inside, whose message quotes a secret', async (t) => {
 upstreams: { tools: { url: "${upstream.origin}/mcp" } }
 principals: { alice: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } } }
 `, canaries, { env: { TOKEN: token }, clock })
-  const key = it.key('alice')
+  const key = await it.key('alice')
   faulty = true
   const answer = await it.call('/tools/mcp', { key })
   faulty = false

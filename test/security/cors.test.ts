@@ -14,7 +14,7 @@ callers: { origins: ["${ORIGIN}"], header: ${header} }
 upstreams: { tools: { url: "${upstream.origin}/mcp" } }
 principals: { alice: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } } }
 `, { env: { TOKEN: mintToken() } })
-  return { upstream, sidecar, url: `${sidecar.proxyUrl}/tools/mcp`, key: sidecar.keyFor('alice') }
+  return { upstream, sidecar, url: `${sidecar.proxyUrl}/tools/mcp`, key: await sidecar.keyFor('alice') }
 }
 
 async function preflight (url: string, lines: string[] = [], path = '/tools/mcp'): Promise<RawAnswer> {

@@ -11,7 +11,7 @@ async function start (t: Test, answer: Answer, options: { token?: string, header
 upstreams: { tools: { url: "${upstream.origin}/mcp"${options.headers === undefined ? '' : `, headers: ${options.headers}`} } }
 principals: { alice: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } } }
 `, { env: { TOKEN: token } })
-  return { token, answer: await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') }), sidecar }
+  return { token, answer: await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') }), sidecar }
 }
 
 t.test('row 45: a token that the upstream echoes in a header is redacted', async (t) => {

@@ -15,7 +15,7 @@ callers: { ${options.callers ?? ''} }
 upstreams: { tools: { url: "${upstream.origin}/mcp"${options.upstream === undefined ? '' : `, ${options.upstream}`} } }
 ${PRINCIPAL}
 `, { env: { TOKEN: token } })
-  return { token, upstream, url: `${sidecar.proxyUrl}/tools/mcp`, sidecar, key: sidecar.keyFor('alice') }
+  return { token, upstream, url: `${sidecar.proxyUrl}/tools/mcp`, sidecar, key: await sidecar.keyFor('alice') }
 }
 type Test = Parameters<typeof startSidecar>[0]
 
@@ -209,7 +209,7 @@ for (const [what, spoil] of [['a space', 'a b'], ['a line break', 'a\r\nX-Evil: 
   t.test(`row 35: a token with ${what} is never sent`, async (t) => {
     const upstream = await startUpstream(t)
     const sidecar = await startSidecar(t, `upstreams: { tools: { url: "${upstream.origin}/mcp", deadline: 100ms } }\n${PRINCIPAL}`, { env: { TOKEN: mintToken() + spoil } })
-    const answer = await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })
+    const answer = await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
     t.equal(answer.status, 503)
     t.equal(errorCode(answer), 'ERR_CREDENTIAL_UNAVAILABLE')
     t.same(upstream.seen, [])

@@ -10,7 +10,7 @@ callers: { hosts: [valet.internal, "[fd00::1]", "other.internal:9000"], origins:
 upstreams: { tools: { url: "${upstream.origin}/mcp" } }
 principals: { alice: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } } }
 `, { env: { TOKEN: mintToken() } })
-const key = sidecar.keyFor('alice')
+const key = await sidecar.keyFor('alice')
 
 async function send (lines: string[], version = 'HTTP/1.1') {
   const before = upstream.seen.length

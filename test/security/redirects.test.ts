@@ -22,7 +22,7 @@ async function startWithUpstream (t: Test, answer: Parameters<typeof startUpstre
 upstreams: { tools: { url: "${upstream.origin}${base}" } }
 principals: { alice: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } } }
 `, { env: { TOKEN: token } })
-  return { token, upstream, sidecar, url: `${sidecar.proxyUrl}/tools/mcp`, key: sidecar.keyFor('alice') }
+  return { token, upstream, sidecar, url: `${sidecar.proxyUrl}/tools/mcp`, key: await sidecar.keyFor('alice') }
 }
 
 for (const status of [301, 302, 303, 307, 308]) {
@@ -87,7 +87,7 @@ for (const [grant, fields] of [
 upstreams: { tools: { url: "${upstream.origin}/mcp", deadline: 100ms } }
 principals: { alice: { credentials: { tools: { type: ${grant}, ${where}: "${endpoint.origin}/token", ${fields} } } } }
 `, { env: { GRANT: mintToken('rt'), SECRET: mintToken('cs') } })
-      const answer = await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })
+      const answer = await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
       t.equal(errorCode(answer), 'ERR_CREDENTIAL_UNAVAILABLE')
       await sidecar.until((event) => event.event === 'refresh')
       t.ok(endpoint.seen.length > 0)
@@ -141,7 +141,7 @@ t.test('row 40: an address that a token endpoint\'s answer names is not contacte
 upstreams: { tools: { url: "${upstream.origin}/mcp" } }
 principals: { alice: { credentials: { tools: { type: client_credentials, token_endpoint: "${endpoint.origin}/token", client_id: agents, client_secret: { env: SECRET } } } } }
 `, { env: { SECRET: mintToken('cs') } })
-  t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })).status, 200)
+  t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })).status, 200)
   t.equal(upstream.seen.length, 1)
   t.equal(decoy.connections(), 0)
 })
@@ -157,6 +157,6 @@ t.test('row 40: metadata that names another issuer than the config does leads no
 upstreams: { tools: { url: "${upstream.origin}/mcp", deadline: 100ms } }
 principals: { alice: { credentials: { tools: { type: client_credentials, issuer: "${issuer.origin}", client_id: agents, client_secret: { env: SECRET } } } } }
 `, { env: { SECRET: mintToken('cs') } })
-  t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })), 'ERR_CREDENTIAL_UNAVAILABLE')
+  t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })), 'ERR_CREDENTIAL_UNAVAILABLE')
   t.equal(decoy.connections(), 0)
 })

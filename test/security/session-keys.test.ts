@@ -14,13 +14,13 @@ principals: { alice: { credentials: { tools: { type: api_token, token: { env: TO
 `, { env: { TOKEN: mintToken() }, clock })
 const url = `${sidecar.proxyUrl}/tools/mcp`
 
-const good = sidecar.keyFor('alice')
-const expiring = sidecar.sessions.create({ principal: 'alice', agent: 'expiring', ttlMs: 60_000 }).key.reveal()
-const { id, key } = sidecar.sessions.create({ principal: 'alice', agent: 'revoked' })
+const good = await sidecar.keyFor('alice')
+const expiring = (await sidecar.sessions.create({ principal: 'alice', agent: 'expiring', ttlMs: 60_000 })).key.reveal()
+const { id, key } = await sidecar.sessions.create({ principal: 'alice', agent: 'revoked' })
 const revoked = key.reveal()
 for (const key of [expiring, revoked]) await call(url, { key })
 const served = upstream.seen.length
-sidecar.sessions.revoke(id)
+await sidecar.sessions.revoke(id)
 clock.jump(61_000)
 
 const flipped = good.replace(/[a-z]/g, (letter) => letter.toUpperCase()).replace(/^VK_/, 'vk_')

@@ -14,7 +14,7 @@ async function start (t: Test, limits: object = LIMITS) {
 upstreams: { tools: { url: "${upstream.origin}/mcp" } }
 principals: { alice: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } } }
 `, { env: { TOKEN: mintToken() }, limits })
-  return { upstream, sidecar, key: sidecar.keyFor('alice') }
+  return { upstream, sidecar, key: await sidecar.keyFor('alice') }
 }
 
 /** Writes a piece, then one character every now and then for ever; gives back what came until the connection was closed. */

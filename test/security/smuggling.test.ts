@@ -11,7 +11,7 @@ upstreams: { tools: { url: "${upstream.origin}/mcp" } }
 principals: { alice: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } } }
 `, { env: { TOKEN: mintToken() } })
 const LINE = 'POST /tools/mcp HTTP/1.1'
-const HEADERS = ['Host: localhost', `X-Session-Key: ${sidecar.keyFor('alice')}`]
+const HEADERS = ['Host: localhost', `X-Session-Key: ${await sidecar.keyFor('alice')}`]
 /** A second request, hidden in what should be the first one's body. */
 const HIDDEN = 'GET /tools/mcp/hidden HTTP/1.1\r\nHost: localhost\r\n\r\n'
 

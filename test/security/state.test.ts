@@ -24,7 +24,7 @@ principals:
 `
   const again = async () => await startSidecar(t, config('1s'), { env })
   const first = await startSidecar(t, config('30s'), { env })
-  for (const who of ['alice', 'bob']) await call(`${first.proxyUrl}/tools/mcp`, { key: first.keyFor(who) })
+  for (const who of ['alice', 'bob']) await call(`${first.proxyUrl}/tools/mcp`, { key: await first.keyFor(who) })
   t.equal(upstream.seen.length, 2)
   await first.close()
   return { folder, upstream, issuer, again, spent: structuredClone(issuer.requests) }
@@ -45,7 +45,7 @@ const BOB = 'credential/bob/tools'
 t.test('row 48: what was kept is taken up again after a restart', async (t) => {
   const { upstream, issuer, again, spent } = await start(t)
   const sidecar = await again()
-  t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })).status, 200)
+  t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })).status, 200)
   t.equal(upstream.seen[2]?.headers.authorization, upstream.seen[0]?.headers.authorization)
   t.same(issuer.requests, spent, 'no refresh token was spent')
 })
@@ -59,11 +59,11 @@ for (const [what, at] of [['its version', 0], ['its nonce', 3], ['its content', 
       record[index] = (record[index] as number) ^ 1
     })
     const sidecar = await again()
-    const answer = await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })
+    const answer = await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
     t.equal(errorCode(answer), 'ERR_CREDENTIAL_UNAVAILABLE')
     t.equal(upstream.seen.length, 2, 'nothing was sent')
     t.same(issuer.requests, spent, 'nor was the first refresh token spent again, which would end the family')
-    t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('bob') })).status, 200, 'and nobody else suffers')
+    t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('bob') })).status, 200, 'and nobody else suffers')
     t.ok(sidecar.events.some((event) => event.event === 'refresh' && event.outcome === 'unavailable' && /stored record credential\/alice\/tools/.test(String(event.reason))), 'the log says which')
   })
 }
@@ -72,7 +72,7 @@ t.test('row 48: a record cut short is refused', async (t) => {
   const { folder, upstream, again } = await start(t)
   await tamper(folder, (records) => records.set(ALICE, (records.get(ALICE) as Buffer).subarray(0, 20)))
   const sidecar = await again()
-  t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })), 'ERR_CREDENTIAL_UNAVAILABLE')
+  t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })), 'ERR_CREDENTIAL_UNAVAILABLE')
   t.equal(upstream.seen.length, 2)
 })
 
@@ -84,7 +84,7 @@ t.test('row 48: records that were swapped open for neither', async (t) => {
   })
   const sidecar = await again()
   for (const who of ['alice', 'bob']) {
-    t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor(who) })), 'ERR_CREDENTIAL_UNAVAILABLE', who)
+    t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor(who) })), 'ERR_CREDENTIAL_UNAVAILABLE', who)
   }
   t.equal(upstream.seen.length, 2, 'alice never calls with the token of bob')
 })
@@ -93,7 +93,7 @@ t.test('row 48: under another key nothing opens', async (t) => {
   const { folder, upstream, again } = await start(t)
   await writeFile(join(folder, 'state.key'), mintToken().padEnd(64, 'x'))
   const sidecar = await again()
-  t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })), 'ERR_CREDENTIAL_UNAVAILABLE')
+  t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })), 'ERR_CREDENTIAL_UNAVAILABLE')
   t.equal(upstream.seen.length, 2)
 })
 
@@ -114,7 +114,7 @@ for (const mode of [0o644, 0o604, 0o602, 0o601, 0o666, 0o777]) {
 upstreams: { tools: { url: "${upstream.origin}/mcp", deadline: 100ms } }
 principals: { alice: { credentials: { tools: { type: api_token, token: { file: "${file}" } } } } }
 `)
-    const answer = await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })
+    const answer = await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
     t.equal(errorCode(answer), 'ERR_CREDENTIAL_UNAVAILABLE')
     t.same(upstream.seen, [])
     t.match(await sidecar.until((event) => event.event === 'refresh'), { reason: /open to every user .* chmod o-rwx/ })
@@ -132,7 +132,7 @@ for (const mode of [0o600, 0o400, 0o640, 0o440]) {
 upstreams: { tools: { url: "${upstream.origin}/mcp" } }
 principals: { alice: { credentials: { tools: { type: api_token, token: { file: "${file}" } } } } }
 `)
-    t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })).status, 200)
+    t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })).status, 200)
     t.equal(upstream.seen[0]?.headers['x-api-key'], token)
   })
 }

@@ -10,7 +10,7 @@ const sidecar = await startSidecar(t, `
 upstreams: { tools: { url: "${upstream.origin}/base/mcp", path: /tools/mcp } }
 principals: { alice: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } } }
 `, { env: { TOKEN: mintToken() } })
-const key = sidecar.keyFor('alice')
+const key = await sidecar.keyFor('alice')
 
 /** Sends a target to the letter; gives back the status and the paths that the upstream saw. */
 async function send (target: string) {

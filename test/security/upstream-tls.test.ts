@@ -10,7 +10,7 @@ async function callThrough (t: Test, port: number, tls: string, env: Record<stri
 upstreams: { tools: { url: "https://localhost:${port}/mcp", tls: { ${tls} } } }
 principals: { alice: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } } }
 `, { env: { TOKEN: mintToken(), ...env } })
-  const answer = await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })
+  const answer = await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
   return { answer, sidecar }
 }
 

@@ -22,6 +22,7 @@ const RANKS: readonly (readonly [RegExp, number])[] = [
   [/^(?:caller|policy|credential|mcp)\//, 3],
   [/^upstream\//, 4],
   [/^http\//, 5],
+  [/^follow\.ts$/, 5],
   [/^(?:sidecar\.ts$|login\/)/, 6],
   [/^(?:index\.ts$|demo\/)/, 7],
   [/^cli\//, 8],

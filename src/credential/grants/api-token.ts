@@ -17,7 +17,7 @@ export function apiTokenGrant (config: ApiTokenConfig, clock: Clock): Grant {
     async exchange () {
       const obtainedAt = clock.now()
       const token = accessToken((await readSecret(config.token)).reveal(), config.token.source)
-      return { accessToken: token, refreshToken: undefined, obtainedAt, expiresAt: expiryOfFound(token.reveal()) }
+      return { accessToken: token, refreshToken: undefined, obtainedAt, expiresAt: expiryOfFound(token.reveal()) ?? config.expiresAt }
     },
   }
 }

@@ -5,6 +5,8 @@ import { Secret } from '../../secret.js'
 export interface Held {
   readonly accessToken: Secret | undefined
   readonly refreshToken: Secret | undefined
+  /** When the access token expires where it does not say so itself, in milliseconds since the epoch. */
+  readonly expiresAt?: number | undefined
 }
 
 /** What one exchange gave. Times in milliseconds since the epoch. */
@@ -32,9 +34,10 @@ export interface Grant {
   seed (): Promise<Held>
   /**
    * Asks for a new token.
+   * @param mayAsk throws where it is not ours to ask any more; called right before what cannot be taken back
    * @throws {GrantError}
    */
-  exchange (held: Held): Promise<Issued>
+  exchange (held: Held, mayAsk?: () => void): Promise<Issued>
 }
 
 export type GrantErrorKind = 'revoked' | 'unchanged' | 'unavailable'

@@ -59,7 +59,7 @@ t.test('a credential prints as its fingerprint, whoever prints it', async (t) =>
 })
 
 t.test('no two pairs of principal and upstream share a record', async (t) => {
-  t.not(recordName('a/b', 'c'), recordName('a', 'b/c'))
-  t.not(recordName('漢'.repeat(256), 'c'), recordName('漢'.repeat(255), 'c'))
-  t.ok(recordName('漢'.repeat(256), 'c').length < 1_978)
+  t.not(recordName('credential', 'a/b', 'c'), recordName('credential', 'a', 'b/c'))
+  t.not(recordName('credential', '漢'.repeat(256), 'c'), recordName('credential', '漢'.repeat(255), 'c'))
+  t.ok(recordName('credential', '漢'.repeat(256), 'c').length < 1_978)
 })

@@ -43,13 +43,14 @@ function vaultOf (store: Store, seal = new Seal(StateKey.random())): Vault {
 
 function providerOf (t: Test, grant: Grant, clock: ManualClock, vault: Vault): Provider & { events: ValetEvent[] } {
   const events: ValetEvent[] = []
-  const provider = new Provider({ principal: 'alice', upstream: 'tools', grant, vault, clock, emit: (event) => { events.push(event) } })
+  const provider = new Provider({ principal: 'alice', upstream: 'tools', keptAs: recordName('credential', 'alice', 'tools'), grant, vault, clock, emit: (event) => { events.push(event) } })
   t.teardown(async () => await provider.close())
   return Object.assign(provider, { events })
 }
 
 const refreshes = (events: ValetEvent[]): RefreshEvent[] => events.filter((event): event is RefreshEvent => event.event === 'refresh')
 const NEVER = Infinity
+const unasked = (): never => { throw new Error('nothing is put at run time here') }
 
 t.test('row 11: a pair that cannot be saved is kept in memory, told, and saved as soon as that works again', async (t) => {
   const clock = manualClock()
@@ -68,7 +69,7 @@ t.test('row 11: a pair that cannot be saved is kept in memory, told, and saved a
   t.equal(told().length, 3)
   full = false
   await clock.advance(1)
-  t.equal((await vault.read<{ revision: number }>(recordName('alice', 'tools')))?.revision, 2)
+  t.equal((await vault.read<{ revision: number }>(recordName('credential', 'alice', 'tools')))?.revision, 3)
   t.equal(refreshes(provider.events).length, 1, 'and none of that has cost a refresh')
   await clock.advance(3_296_000)
   t.equal(refreshes(provider.events).length, 2, 'and the next one comes when it is due')
@@ -83,7 +84,7 @@ t.test('row 11: it is saved at the latest when the sidecar closes', async (t) =>
   await provider.warm()
   full = false
   await provider.close()
-  t.ok(await vault.read(recordName('alice', 'tools')))
+  t.ok(await vault.read(recordName('credential', 'alice', 'tools')))
 })
 
 t.test('row 14: what could not be saved does not overwrite what somebody else has saved since', async (t) => {
@@ -95,9 +96,9 @@ t.test('row 14: what could not be saved does not overwrite what somebody else ha
   await provider.warm()
   full = false
   const winner = { revision: 9, generation: 9, access_token: mint(), obtained_at: clock.now(), seed: 'other', terms: '' }
-  await vault.write(recordName('alice', 'tools'), winner)
+  await vault.write(recordName('credential', 'alice', 'tools'), winner)
   await clock.advance(1_000)
-  t.same(await vault.read(recordName('alice', 'tools')), winner)
+  t.same(await vault.read(recordName('credential', 'alice', 'tools')), winner)
 })
 
 t.test('row 13: invalid_grant after another process rotated adopts its pair', async (t) => {
@@ -133,7 +134,7 @@ t.test('row 13: invalid_grant while a person puts a new refresh token in place g
 t.test('row 13: invalid_grant after another process has found out the same is revoked, and written once', async (t) => {
   const clock = manualClock()
   const vault = vaultOf(memoryStore())
-  const name = recordName('alice', 'tools')
+  const name = recordName('credential', 'alice', 'tools')
   const grant = rotating(clock, async () => {
     await vault.write(name, { revision: 7, generation: 1, obtained_at: 0, seed: seedDigest(await grant.seed()), terms: '', revoked: true })
     throw new GrantError('revoked', 'invalid_grant')
@@ -166,7 +167,7 @@ t.test('row 6: a sidecar that closes lets a flight land and starts no other', as
   const closing = provider.close()
   opened.open()
   await closing
-  t.ok(await vault.read(recordName('alice', 'tools')), 'the new pair is saved')
+  t.ok(await vault.read(recordName('credential', 'alice', 'tools')), 'the new pair is saved')
   t.equal(clock.timers, 0)
   clock.jump(7_200_000)
   await t.rejects(provider.usable(NEVER), { code: 'ERR_CREDENTIAL_UNAVAILABLE' })
@@ -259,11 +260,17 @@ t.test('row 55: at the start, an issuer that hangs holds up neither other issuer
   const clock = manualClock()
   const read: string[] = []
   const ref = (source: string, hangs: boolean) => ({ source, read: async () => { read.push(source); return hangs ? await new Promise<never>(() => {}) : new Secret(mint()) } })
-  const principals = new Principals(Array.from({ length: 100 }, (_, nth) => ({
-    id: `p${nth}`,
-    tools: undefined,
-    credentials: new Map([['tools', { type: 'api_token' as const, token: ref(nth === 99 ? 'good' : 'hanging', nth < 40) }]]),
-  })), { vault: vaultOf(memoryStore()), clock, emit: () => {} })
+  const principals = new Principals({
+    configured: Array.from({ length: 100 }, (_, nth) => ({
+      id: `p${nth}`,
+      tools: undefined,
+      credentials: new Map([['tools', { type: 'api_token' as const, token: ref(nth === 99 ? 'good' : 'hanging', nth < 40) }]]),
+    })),
+    complete: unasked,
+    vault: vaultOf(memoryStore()),
+    clock,
+    emit: () => {}
+  })
   void principals.warm()
   await settled()
   t.equal(read.filter((source) => source === 'hanging').length, 8, 'eight at once')
@@ -280,7 +287,7 @@ t.test('row 55: a start that is broken off begins no more', async (t) => {
   let read = 0
   const opened = gate()
   const token = { source: 's', read: async () => { read++; await opened.opened; return new Secret('t') } }
-  const principals = new Principals(Array.from({ length: 20 }, (_, nth) => ({ id: `p${nth}`, tools: undefined, credentials: new Map([['tools', { type: 'api_token' as const, token }]]) })), { vault: vaultOf(memoryStore()), clock, emit: () => {} })
+  const principals = new Principals({ configured: Array.from({ length: 20 }, (_, nth) => ({ id: `p${nth}`, tools: undefined, credentials: new Map([['tools', { type: 'api_token' as const, token }]]) })), complete: unasked, vault: vaultOf(memoryStore()), clock, emit: () => {} })
   const warming = principals.warm()
   await settled()
   const closing = principals.close()
@@ -314,7 +321,7 @@ t.test('row 10: a refresh token that rotates beside an access token that does no
   const provider = providerOf(t, grant, clock, vault)
   const first = await provider.usable(NEVER)
   t.equal(await provider.renew(first, 'rejected', NEVER), first, 'which is no new credential')
-  const kept = await vault.read<{ refresh_token: string, generation: number }>(recordName('alice', 'tools'))
+  const kept = await vault.read<{ refresh_token: string, generation: number }>(recordName('credential', 'alice', 'tools'))
   t.equal(kept?.generation, first.generation)
   await clock.advance(250)
   await provider.renew(first, 'rejected', NEVER)

@@ -140,7 +140,7 @@ t.test('where the issuer alone does not lead back to the metadata, its token end
 })
 
 t.test('an endpoint is as safe as its issuer', async (t) => {
-  const at = (issuer: string, token_endpoint: string) => endpoint(new URL(issuer), { issuer, token_endpoint }, 'token_endpoint').href
+  const at = (issuer: string, url: string) => endpoint(new URL(issuer), { issuer, token_endpoint: url }, 'token_endpoint').href
   t.equal(at('https://id.example', 'https://tokens.example/t'), 'https://tokens.example/t')
   t.equal(at('http://localhost:1', 'http://127.0.0.1:2/t'), 'http://127.0.0.1:2/t')
   t.equal(at('http://id.example', 'http://id.example/t'), 'http://id.example/t', 'a person has named this issuer')
@@ -236,12 +236,22 @@ t.test('an announced login that is refused is told (RFC 9126)', async (t) => {
   await t.rejects(startLogin(t, oneTool(odd.mcp)).result, { message: /wants the login to be announced \(RFC 9126\), and answered that with HTTP 200/ })
 })
 
-t.test('a scope and a lifetime that the issuer names are kept as it names them', async (t) => {
-  const peer = await startLoginPeer(t, (_origin, { access }) => ({ '/token': { access_token: access, token_type: 'Bearer', scope: 'granted' } }))
-  const { person, saved, result } = startLogin(t, oneTool(peer.mcp), { flags: { scope: 'asked' } })
+t.test('the scope that the issuer names is kept as it names it, or else the one that was asked for', async (t) => {
+  for (const [named, kept] of [['granted', 'granted'], [undefined, 'asked'], ['', 'asked'], ['not  a "scope"', 'asked']] as const) {
+    const peer = await startLoginPeer(t, (_origin, { access, refresh }) => ({ '/token': { access_token: access, token_type: 'Bearer', refresh_token: refresh, scope: named } }))
+    const { person, saved, result } = startLogin(t, oneTool(peer.mcp), { flags: { scope: 'asked' } })
+    await fetch(callbackOf(await person.visited(), { code: 'x', iss: peer.origin }))
+    t.match(await result, { scope: kept, expiresAt: undefined, refreshToken: true })
+    t.match(saved, [{ given: { type: 'refresh_token', scope: kept, expires_in: undefined } }])
+  }
+})
+
+t.test('an access token without a refresh token is kept as the token that it is', async (t) => {
+  const peer = await startLoginPeer(t, (_origin, { access }) => ({ '/token': { access_token: access, token_type: 'Bearer', expires_in: 600 } }))
+  const { person, saved, result } = startLogin(t, oneTool(peer.mcp))
   await fetch(callbackOf(await person.visited(), { code: 'x', iss: peer.origin }))
-  t.match(await result, { scope: 'granted', expiresAt: undefined, refreshToken: false })
-  t.match(saved, [{ given: { scope: 'granted', expires_in: undefined, refresh_token: undefined } }])
+  t.match(await result, { refreshToken: false, expiresAt: Number })
+  t.match(saved, [{ given: { type: 'api_token', token: peer.tokens.access, expires_in: Number, refresh_token: undefined } }])
 })
 
 t.test('a plain-http issuer that a person named is warned of', async (t) => {

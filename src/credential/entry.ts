@@ -1,0 +1,31 @@
+import type { CredentialConfig, PrincipalConfig } from '../config/config.js'
+import type { CredentialInfo, PrincipalInfo } from '../control.js'
+import type { Provider } from './provider.js'
+import type { PrincipalRecord } from './register.js'
+
+export interface Held {
+  readonly provider: Provider
+  /** What its grant was made of, to see whether that has changed. */
+  readonly made: CredentialConfig | string
+}
+
+/** One principal: what the config says of it, what was put for it, and its credentials by upstream. */
+export interface Entry {
+  readonly id: string
+  readonly config: PrincipalConfig | undefined
+  put: PrincipalRecord | undefined
+  readonly held: Map<string, Held>
+}
+
+/** What an owner is told of a principal. */
+export function infoOf ({ id, config, put, held }: Entry): PrincipalInfo {
+  const source = put === undefined ? 'config' : config === undefined ? 'api' : 'both'
+  return { id, tools: put?.tools ?? config?.tools, source, upstreams: [...held.keys()] }
+}
+
+/** What an owner is told of one of its credentials: all but the value. */
+export function credentialInfo ({ id, held, put }: Entry, upstream: string): CredentialInfo {
+  const { type, state, expiresAt, refreshedAt, token, reason } = (held.get(upstream) as Held).provider.status()
+  const source = put?.credentials[upstream] === undefined ? 'config' : 'api'
+  return { principal: id, upstream, type, state, source, expiresAt, refreshedAt, token, error: reason }
+}
