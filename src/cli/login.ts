@@ -3,7 +3,6 @@ import { ConfigError, loadConfigFile } from '../config/load.js'
 import { renderProblems, ValueError } from '../config/problem.js'
 import { SecretRefError } from '../config/secret-ref.js'
 import { formatDuration, parsePositiveDuration } from '../config/units.js'
-import { ControlError } from '../control.js'
 import { openKeeper } from '../login/keeper.js'
 import { login, type LoggedIn, type Person } from '../login/login.js'
 import { planOf, type LoginFlags, type Plan } from '../login/plan.js'
@@ -127,6 +126,6 @@ function quotedArgument (text: string): string {
 /** Words that were written for this; anything else is a fault, and its message may quote a secret. */
 function sentenceOf (error: unknown, file: string): string {
   if (error instanceof ConfigError) return `the config cannot be used:\n${renderProblems(file, error.problems)}`
-  if (error instanceof LoginError || error instanceof ControlError || error instanceof StateError || error instanceof SecretRefError) return error.message
+  if (error instanceof LoginError || error instanceof StateError || error instanceof SecretRefError) return error.message
   throw error
 }

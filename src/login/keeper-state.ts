@@ -1,8 +1,10 @@
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
+import { ControlError } from '../control.js'
 import { Register } from '../credential/register.js'
 import { openState } from '../state/open.js'
 import type { Keeper } from './keeper.js'
+import { LoginError } from './problem.js'
 
 /** The state that the config names, written to directly: a sidecar that shares it takes the credential up by itself. */
 export async function stateKeeper (config: Config, clock: Clock): Promise<Keeper> {
@@ -11,9 +13,18 @@ export async function stateKeeper (config: Config, clock: Clock): Promise<Keeper
   return {
     where: `in the state (${config.state.driver === 'lmdb' ? config.state.path : config.state.driver})`,
     async save (principal, upstream, given) {
-      config.complete(upstream, given)
-      await register.putCredential(principal, upstream, given)
+      try {
+        config.complete(upstream, given)
+        await register.putCredential(principal, upstream, given)
+      } catch (error) {
+        throw error instanceof ControlError ? new LoginError(`the login could not be kept: ${sentenceOf(error)}`) : error
+      }
     },
     close: async () => await vault.close(),
   }
+}
+
+/** Its own message is for whoever sent a request. */
+function sentenceOf ({ message, details }: ControlError): string {
+  return details.length === 0 ? message : details.map(({ path, message }) => `${path === '' ? '' : `${path}: `}${message}`).join('; ')
 }

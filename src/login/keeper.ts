@@ -9,7 +9,7 @@ import { LoginError } from './problem.js'
 export interface Keeper {
   /** For people: `by the sidecar at http://127.0.0.1:8402`. */
   readonly where: string
-  /** @throws {LoginError | ControlError} where it cannot be kept */
+  /** @throws {LoginError} where it cannot be kept */
   readonly save: Save
   close (): Promise<void>
 }
