@@ -1,5 +1,7 @@
 export { createSidecar, type Sidecar, type SidecarOptions } from './sidecar.js'
 export { loadConfigFile, loadConfigText, ConfigError, type ConfigProblem } from './config/load.js'
+export { GrantError } from './credential/grants/grant.js'
+export type { CredentialAnswer, CredentialRequest, CredentialTypeHandler, CredentialTypes } from './credential/grants/custom.js'
 export type { Config } from './config/config.js'
 export {
   CONTROL_ERRORS, ControlError, type Control, type ControlErrorCode, type CredentialInfo, type Credentials, type GivenCredential, type GivenPrincipal,

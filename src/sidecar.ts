@@ -3,6 +3,7 @@ import { SessionBook } from './caller/sessions.js'
 import { systemClock, type Clock } from './clock.js'
 import type { Config } from './config/config.js'
 import type { Control } from './control.js'
+import type { CredentialTypes } from './credential/grants/custom.js'
 import { Principals } from './credential/principals.js'
 import { follow } from './follow.js'
 import { createAdmin } from './http/admin.js'
@@ -31,6 +32,8 @@ export interface SidecarOptions {
   readonly onRefresh?: (event: RefreshEvent) => void
   /** Told where an issuer says that a grant is over: somebody must log in again. */
   readonly onRevoked?: (event: RefreshEvent) => void
+  /** Credential types of one's own, by the name that a credential of `type: custom` has in the config. */
+  readonly credentialTypes?: CredentialTypes
   readonly clock?: Clock
   readonly limits?: Partial<Limits>
 }
@@ -38,7 +41,7 @@ export interface SidecarOptions {
 /**
  * Puts the parts together and starts them. Resolves once both listeners accept calls.
  * @throws {StateError} where the state cannot be opened
- * @throws {SecretRefError | RangeError} where a session key of the config cannot be used
+ * @throws {SecretRefError | RangeError} where a session key of the config cannot be used, or a credential type is not registered
  */
 export async function createSidecar (config: Config, options: SidecarOptions = {}): Promise<Sidecar> {
   const clock = options.clock ?? systemClock
@@ -57,7 +60,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       }
     }
   }
-  const principals = new Principals({ configured: config.principals.values(), complete: config.complete, vault, clock, emit })
+  const principals = new Principals({ configured: config.principals.values(), complete: config.complete, types: options.credentialTypes ?? {}, vault, clock, emit })
   const calls = new OpenCalls({ clock, emit })
   const parts = { config, vault, principals, clock, emit, calls }
   const closers: Array<() => Promise<void>> = [async () => await vault.close(), async () => await principals.close()]

@@ -31,7 +31,7 @@ export async function runLogin (options: LoginVerbOptions): Promise<0 | 1> {
   try {
     const [timeoutMs, redirectPort] = [timeoutOf(options.timeout), portOf(options.redirectPort)]
     const config = await loadConfigFile(options.config, options.env)
-    const plan = planOf(config, options, options.env)
+    const plan = planOf(config, options)
     const keeper = await openKeeper(config, systemClock, options.stop)
     try {
       const person = personOf(options, plan, timeoutMs)

@@ -1,7 +1,7 @@
-import type { Config, CredentialConfig, JsonTemplate, SecretRef, UpstreamConfig } from './config.js'
-import { isSecretRef } from './mask.js'
+import { isSecretRef, type Config, type CredentialConfig, type JsonTemplate, type SecretRef, type SigningKeyConfig, type TokenEndpointConfig, type UpstreamConfig } from './config.js'
 import { type ConfigProblem, formatPath, type Path } from './problem.js'
 import { SecretRefError } from './secret-ref.js'
+import { readPrivateKey, readSigningKey } from './signing-key.js'
 import type { Secret } from '../secret.js'
 
 const AT_ONCE = 8
@@ -11,6 +11,8 @@ interface Place {
   readonly path: Path
   readonly ref: SecretRef
   readonly isSessionKey?: true
+  /** What is looked at beyond its being there. */
+  readonly check?: (text: string) => Promise<unknown>
 }
 
 /**
@@ -23,7 +25,7 @@ export async function checkSecrets (config: Config): Promise<ConfigProblem[]> {
   const results: Array<Secret | string> = []
   const queue = places.entries()
   const worker = async () => {
-    for (const [index, { ref, isSessionKey }] of queue) results[index] = await readOne(ref, isSessionKey === true)
+    for (const [index, place] of queue) results[index] = await readOne(place)
   }
   await Promise.all(Array.from({ length: AT_ONCE }, worker))
 
@@ -38,10 +40,11 @@ export async function checkSecrets (config: Config): Promise<ConfigProblem[]> {
   })
 }
 
-async function readOne (ref: SecretRef, isSessionKey: boolean): Promise<Secret | string> {
+async function readOne ({ ref, isSessionKey, check }: Place): Promise<Secret | string> {
   try {
     const secret = await ref.read()
-    if (!isSessionKey || SESSION_KEY.test(secret.reveal())) return secret
+    await check?.(secret.reveal())
+    if (isSessionKey !== true || SESSION_KEY.test(secret.reveal())) return secret
     return `${ref.source} holds no session key (vk_ and 43 characters); generate one with: mcp-valet keygen`
   } catch (error) {
     if (error instanceof SecretRefError) return error.message
@@ -68,25 +71,42 @@ function tlsPlaces (path: Path, tls: UpstreamConfig['tls']): Place[] {
 }
 
 function credentialPlaces (path: Path, credential: CredentialConfig): Place[] {
+  const at = (key: string, ref: SecretRef | undefined): Place[] => one([...path, key], ref)
   switch (credential.type) {
     case 'api_token':
-      return one([...path, 'token'], credential.token)
+      return at('token', credential.token)
     case 'client_credentials':
-      return one([...path, 'client_secret'], credential.clientSecret)
+      return clientPlaces(path, credential)
     case 'refresh_token':
-      return [
-        ...one([...path, 'client_secret'], credential.clientSecret),
-        ...one([...path, 'refresh_token'], credential.refreshToken),
-        ...one([...path, 'access_token'], credential.accessToken),
-      ]
+      return [...clientPlaces(path, credential), ...at('refresh_token', credential.refreshToken), ...at('access_token', credential.accessToken)]
+    case 'token_exchange':
+      return [...clientPlaces(path, credential), ...at('subject_token', credential.subjectToken), ...at('actor_token', credential.actorToken)]
+    case 'jwt_bearer':
+      return [...clientPlaces(path, credential), ...isSecretRef(credential.assertion) ? at('assertion', credential.assertion) : [keyPlace(path, credential.assertion)]]
+    case 'signed_jwt':
+      return [keyPlace(path, credential)]
+    case 'command':
+      return at('command', credential.output)
+    case 'custom':
+      return credential.options === undefined ? [] : templatePlaces([...path, 'options'], credential.options)
     case 'json_refresh':
       return [
         ...[...credential.headers].flatMap(([name, value]) => typeof value === 'string' ? [] : one([...path, 'headers', name], value)),
         ...credential.body === undefined ? [] : templatePlaces([...path, 'body'], credential.body),
-        ...one([...path, 'refresh_token'], credential.refreshToken),
-        ...one([...path, 'access_token'], credential.accessToken),
+        ...at('refresh_token', credential.refreshToken),
+        ...at('access_token', credential.accessToken),
       ]
   }
+}
+
+function clientPlaces (path: Path, { clientSecret, clientKey }: TokenEndpointConfig): Place[] {
+  if (clientKey === undefined) return one([...path, 'client_secret'], clientSecret)
+  const { key, alg } = clientKey
+  return [{ path: [...path, 'client_key'], ref: key, check: async (text) => await readPrivateKey(text, alg, key.source) }]
+}
+
+function keyPlace (path: Path, { key, alg }: SigningKeyConfig): Place {
+  return { path: [...path, 'key'], ref: key, check: async (text) => await readSigningKey(text, alg, key.source) }
 }
 
 function templatePlaces (path: Path, template: JsonTemplate): Place[] {

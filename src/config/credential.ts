@@ -1,10 +1,18 @@
+import { credentialContradictions } from './contradictions.js'
 import type { Finding, Path } from './problem.js'
 import { at, isMap, type RawMap } from './raw.js'
 import { CREDENTIAL_TYPES, credentialKeys, type CredentialType } from './schema-credential.js'
 import { unknownKey } from './sentences.js'
 
-/** Two ways to name one thing: whichever the principal writes replaces whichever the upstream's defaults have. */
-const EITHER = ['token_endpoint', 'issuer']
+/** What a key of the principal's own takes out of the upstream's defaults: the other way to name one thing, and what belongs to it. */
+const REPLACES: Readonly<Record<string, readonly string[]>> = {
+  token_endpoint: ['issuer'],
+  issuer: ['token_endpoint'],
+  client_secret: ['client_key', 'client_key_id', 'client_key_alg'],
+  client_key: ['client_secret', 'client_key_id'],
+  assertion: ['key', 'key_id', 'alg', 'typ', 'claims', 'lifetime'],
+  key: ['assertion', 'key_id'],
+}
 
 /**
  * A principal's credential over the upstream's defaults: shallow, only keys that the type knows, and none at all when
@@ -15,9 +23,16 @@ export function mergeCredential (defaults: unknown, own: RawMap): RawMap {
   const type = at(own, 'type') ?? at(defaults, 'type')
   if (at(defaults, 'type') !== undefined && at(defaults, 'type') !== type) return own
   const known = isCredentialType(type) ? ['type', ...credentialKeys(type)] : Object.keys(defaults)
-  const replaced = EITHER.some((key) => Object.hasOwn(own, key)) ? EITHER : []
-  const kept = Object.entries(defaults).filter(([key]) => known.includes(key) && !replaced.includes(key))
+  const replaced = new Set(Object.keys(own).flatMap((key) => Object.hasOwn(REPLACES, key) ? REPLACES[key] as readonly string[] : []))
+  if (authenticatesOtherwise(defaults, own)) replaced.add('client_auth')
+  const kept = Object.entries(defaults).filter(([key]) => known.includes(key) && !replaced.has(key))
   return Object.fromEntries([...kept, ...Object.entries(own)])
+}
+
+/** Whether the principal has a key where the defaults' client_auth is about a secret, or the other way round. */
+function authenticatesOtherwise (defaults: RawMap, own: RawMap): boolean {
+  const byKey = at(defaults, 'client_auth') === 'private_key_jwt'
+  return Object.hasOwn(own, byKey ? 'client_secret' : 'client_key')
 }
 
 /**
@@ -29,38 +44,14 @@ export function credentialFindings (defaults: unknown, own: RawMap, path: Path):
   const type = at(merged, 'type')
   if (type === undefined) return [{ path: [...path, 'type'], message: `is required, here or in the credential of the upstream: one of ${CREDENTIAL_TYPES.join(', ')}` }]
   if (!isCredentialType(type)) return []
-  const found = (key: string, message: string): Finding => ({ path: [...path, key], message })
-  const has = (key: string) => at(merged, key) !== undefined
   return [
     ...Object.hasOwn(own, 'type') ? [] : strangeKeys(type, own, path),
-    ...REQUIRED[type].filter((key) => !has(key)).map((key) => found(key, `is required by a credential of type ${type}`)),
-    ...isOAuth(type) ? oauthFindings(merged, has, found) : [],
+    ...credentialContradictions(type, merged).map(({ key, message }) => ({ path: [...path, ...key.split('.')], message })),
   ]
 }
 
 function isCredentialType (type: unknown): type is CredentialType {
   return CREDENTIAL_TYPES.some((known) => known === type)
-}
-
-const REQUIRED: Record<CredentialType, readonly string[]> = {
-  api_token: ['token'],
-  refresh_token: ['client_id', 'refresh_token'],
-  client_credentials: ['client_id', 'client_secret'],
-  json_refresh: ['url'],
-}
-
-function isOAuth (type: CredentialType): boolean {
-  return type === 'refresh_token' || type === 'client_credentials'
-}
-
-function oauthFindings (merged: RawMap, has: (key: string) => boolean, found: (key: string, message: string) => Finding): Finding[] {
-  const auth = at(merged, 'client_auth')
-  const findings: Finding[] = []
-  if (!has('token_endpoint') && !has('issuer')) findings.push(found('token_endpoint', 'is required, or issuer in its place'))
-  if (has('token_endpoint') && has('issuer')) findings.push(found('issuer', 'give either token_endpoint or issuer, not both'))
-  if (auth === 'none' && has('client_secret')) findings.push(found('client_auth', 'is none although there is a client_secret: leave one of them out'))
-  if (String(auth).startsWith('client_secret_') && !has('client_secret')) findings.push(found('client_secret', 'is required by client_auth'))
-  return findings
 }
 
 /** Keys of another type. Where the principal names the type itself, the schema has reported them. */

@@ -1,5 +1,7 @@
-import type { Config, CredentialConfig, JsonTemplate, OAuthClientConfig, SecretRef, UpstreamConfig } from './config.js'
+import type { Config, UpstreamConfig } from './config.js'
 import { formatListen } from './listen.js'
+import { maskCredential } from './mask-credential.js'
+import { address, mapped, place, some } from './mask-parts.js'
 import { formatDuration, formatSize } from './units.js'
 
 /**
@@ -49,80 +51,4 @@ function maskUpstream (upstream: UpstreamConfig) {
     body_limit: formatSize(upstream.bodyLimit),
     ...(Object.keys(ownTls).length === 0 ? {} : { tls: ownTls }),
   }
-}
-
-function maskCredential (credential: CredentialConfig): Record<string, unknown> {
-  switch (credential.type) {
-    case 'api_token':
-      return { type: credential.type, token: place(credential.token) }
-    case 'refresh_token':
-      return {
-        type: credential.type, ...maskClient(credential), refresh_token: place(credential.refreshToken), ...some('access_token', credential.accessToken),
-      }
-    case 'client_credentials':
-      return { type: credential.type, ...maskClient(credential) }
-    case 'json_refresh':
-      return {
-        type: credential.type,
-        url: address(credential.url),
-        method: credential.method,
-        headers: mapped(credential.headers, (value) => typeof value === 'string' ? value : place(value)),
-        ...(credential.body === undefined ? {} : { body: maskTemplate(credential.body) }),
-        ...some('refresh_token', credential.refreshToken),
-        ...some('access_token', credential.accessToken),
-        response: {
-          access_token: credential.response.accessToken,
-          refresh_token: credential.response.refreshToken,
-          expires_in: credential.response.expiresIn,
-        },
-      }
-  }
-}
-
-function maskClient (client: OAuthClientConfig) {
-  return {
-    ...(client.issuer === undefined ? {} : { issuer: address(client.issuer) }),
-    ...(client.tokenEndpoint === undefined ? {} : { token_endpoint: address(client.tokenEndpoint) }),
-    client_id: client.clientId,
-    ...some('client_secret', client.clientSecret),
-    client_auth: client.clientAuth,
-    ...(client.scope === undefined ? {} : { scope: client.scope }),
-    resource: client.resource,
-  }
-}
-
-function maskTemplate (template: JsonTemplate): unknown {
-  if (typeof template !== 'object' || template === null) return template
-  if (isList(template)) return template.map(maskTemplate)
-  if (isSecretRef(template)) return place(template)
-  return Object.fromEntries(Object.entries(template).map(([key, value]) => [key, maskTemplate(value)]))
-}
-
-function isList (template: object): template is readonly JsonTemplate[] {
-  return Array.isArray(template)
-}
-
-/** Whether a template's leaf is a reference: a template from YAML holds no functions. */
-export function isSecretRef (template: object): template is SecretRef {
-  return 'read' in template && typeof template.read === 'function'
-}
-
-/** `env NAME` → `{ env: 'NAME' }`. */
-function place (ref: SecretRef): Record<string, unknown> {
-  const at = ref.source.indexOf(' ')
-  const [kind, name] = [ref.source.slice(0, at), ref.source.slice(at + 1)]
-  return { [kind]: kind === 'command' ? [name, '…'] : name }
-}
-
-function some (key: string, ref: SecretRef | undefined) {
-  return ref === undefined ? {} : { [key]: place(ref) }
-}
-
-function address (url: URL): string {
-  return url.search === '' ? url.href : `${url.href.slice(0, -url.search.length)}?…`
-}
-
-/** `Object.fromEntries` defines keys instead of assigning them, so `__proto__` is one like any other. */
-function mapped<T, R> (map: ReadonlyMap<string, T>, show: (value: T) => R): Record<string, R> {
-  return Object.fromEntries([...map].map(([key, value]) => [key, show(value)]))
 }

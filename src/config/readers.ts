@@ -1,10 +1,10 @@
 import { readListen } from './listen.js'
 import { readAgentName, readCallerHeader, readInjectedHeader, readPrincipalName, readRequestHeader, readUpstreamName } from './names.js'
-import { parseBodyLimit, parseDuration, parsePositiveDuration } from './units.js'
+import { parseBodyLimit, parseDuration, parseLifetime, parsePositiveDuration } from './units.js'
 import { readHttpUrl, readIssuer, readResource, readUpstreamUrl } from './url.js'
 import {
   readEnvName, readFilePath, readHeaderText, readHost, readMountPath, readOrigin, readPointer, readScope,
-  readTimestamp, readTokenTemplate,
+  readTimestamp, readTokenTemplate, readTokenType,
 } from './values.js'
 
 /**
@@ -24,6 +24,7 @@ export const READERS = {
   httpUrl: readHttpUrl,
   injectedHeader: readInjectedHeader,
   issuer: readIssuer,
+  lifetime: parseLifetime,
   listen: readListen,
   mountPath: readMountPath,
   origin: readOrigin,
@@ -34,6 +35,7 @@ export const READERS = {
   scope: readScope,
   timestamp: readTimestamp,
   tokenTemplate: readTokenTemplate,
+  tokenType: readTokenType,
   upstream: readUpstreamName,
   upstreamUrl: readUpstreamUrl,
 } as const satisfies Record<string, (text: string) => unknown>

@@ -1,3 +1,4 @@
+import { claimsFindings } from './claims.js'
 import { credentialFindings, mergeCredential } from './credential.js'
 import { jsonRefreshFindings, repeatedHeaders, unfilledPlaceholders } from './json-refresh.js'
 import { collides, readListen } from './listen.js'
@@ -46,6 +47,7 @@ function upstreamFindings (upstream: RawMap, path: Path): Finding[] {
   const findings: Finding[] = [
     ...repeatedHeaders(mapAt(upstream, 'headers'), [...path, 'headers']),
     ...jsonRefreshFindings(at(upstream, 'credential'), [...path, 'credential']),
+    ...claimsFindings(at(upstream, 'credential'), [...path, 'credential']),
   ]
   if (Object.keys(mapAt(upstream, 'headers')).length === 0 && isMap(at(upstream, 'headers'))) findings.push({ path: [...path, 'headers'], message: 'names no header: leave it out for the default' })
   if (base !== undefined && max !== undefined && base > max) findings.push({ path: [...path, 'backoff', 'base'], message: 'must not be longer than backoff.max' })
@@ -66,6 +68,7 @@ function principalFindings (raw: unknown, name: string): Finding[] {
     return [
       ...credentialFindings(defaults, own, path),
       ...jsonRefreshFindings(own, path),
+      ...claimsFindings(own, path),
       ...unfilledPlaceholders(mergeCredential(defaults, own), path),
     ]
   })

@@ -6,8 +6,6 @@ interface Unavailable extends Finding {
   readonly within: Path
 }
 
-const LATER_CREDENTIALS = ['token_exchange', 'jwt_bearer', 'signed_jwt', 'command']
-
 /**
  * Parts of the documented config that are not built yet. Each is refused, as a policy or a driver that is silently
  * ignored is worse than none. A row here goes away with the version that builds the part.
@@ -17,13 +15,8 @@ export function unavailableParts (raw: unknown): Unavailable[] {
     ...present(raw, ['callers', 'jwt'], 'callers that identify themselves by a JWT (use sessions)'),
     ...present(raw, ['state', 'url'], 'state in Redis (use driver: lmdb)'),
     ...at(mapAt(raw, 'state'), 'driver') === 'redis' ? [unavailable(['state', 'driver'], 'state in Redis (use driver: lmdb)')] : [],
-    ...members(raw, 'upstreams').flatMap(([path, upstream]) => [
-      ...toolPolicy(upstream, path), ...credential(at(upstream, 'credential'), [...path, 'credential']),
-    ]),
-    ...members(raw, 'principals').flatMap(([path, principal]) => [
-      ...toolPolicy(principal, path),
-      ...Object.entries(mapAt(principal, 'credentials')).flatMap(([name, value]) => credential(value, [...path, 'credentials', name])),
-    ]),
+    ...members(raw, 'upstreams').flatMap(([path, upstream]) => toolPolicy(upstream, path)),
+    ...members(raw, 'principals').flatMap(([path, principal]) => toolPolicy(principal, path)),
     ...listAt(raw, 'sessions').flatMap((session, index) => toolPolicy(session, ['sessions', index])),
   ]
 }
@@ -38,13 +31,6 @@ function toolPolicy (owner: unknown, path: Path): Unavailable[] {
   const { allow = ['*'], deny = [], ...rest } = isMap(policy) ? policy : { rest: policy }
   const isDefault = JSON.stringify([allow, deny, rest]) === '[["*"],[],{}]'
   return isDefault ? [] : [unavailable([...path, 'tools'], 'tool policies other than { allow: ["*"], deny: [] }')]
-}
-
-function credential (value: unknown, path: Path): Unavailable[] {
-  const type = LATER_CREDENTIALS.find((later) => later === at(value, 'type'))
-  if (type !== undefined) return [{ ...unavailable([...path, 'type'], `credentials of type ${type}`), within: path }]
-  if (at(value, 'client_auth') !== 'private_key_jwt') return []
-  return [unavailable([...path, 'client_auth'], 'client_auth private_key_jwt (use client_secret_basic or client_secret_post)')]
 }
 
 function unavailable (path: Path, what: string): Unavailable {

@@ -29,6 +29,13 @@ export function parsePositiveDuration (text: string): number {
   return ms
 }
 
+/** As `parseDuration`, for how long a JWT that is made here is good: whole seconds, as `exp` is, and time enough to be sent. */
+export function parseLifetime (text: string): number {
+  const ms = parseDuration(text)
+  if (ms < 5_000 || ms % 1000 !== 0) throw new ValueError('expected a duration of at least 5s, in whole seconds')
+  return ms
+}
+
 /**
  * `512B`, `64KiB`, `4MiB`, `1GiB` → bytes.
  * @throws {ValueError} for anything else, for zero, and above Number.MAX_SAFE_INTEGER

@@ -98,3 +98,13 @@ export function readEnvName (text: string): string {
   }
   return text
 }
+
+/** RFC 8693 §3. */
+const TOKEN_TYPES = ['access_token', 'refresh_token', 'id_token', 'saml1', 'saml2', 'jwt']
+
+/** A token type of RFC 8693 §3, by its last word or as a URI; given back as a URI. */
+export function readTokenType (text: string): string {
+  if (TOKEN_TYPES.includes(text)) return `urn:ietf:params:oauth:token-type:${text}`
+  if (!/^[a-z][a-z0-9+.-]*:[\x21-\x7e]+$/i.test(text)) throw new ValueError(`expected one of ${TOKEN_TYPES.join(', ')}, or a URI (RFC 8693)`)
+  return text
+}

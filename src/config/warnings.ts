@@ -1,4 +1,4 @@
-import type { Config } from './config.js'
+import { isSecretRef, type Config } from './config.js'
 import { isLocal } from './listen.js'
 import type { Finding, Path } from './problem.js'
 import { mapAt, readable, textAt } from './raw.js'
@@ -13,7 +13,22 @@ export function warningsOf (raw: unknown, config: Config): Finding[] {
   if (!isLocal(config.admin.listen)) {
     findings.push({ path: ['admin', 'listen'], message: 'other machines can read health and metrics, which ask for no credential' })
   }
+  findings.push(...subjectless(config), ...embedded(config))
   return [...findings, ...plainAddresses(raw).map((path) => ({ path, message: 'plain http: tokens cross the network unencrypted' }))]
+}
+
+/** Assertions that some issuers take without a subject, although RFC 7523 §3 asks for one. */
+function subjectless (config: Config): Finding[] {
+  return [...config.principals.values()].flatMap(({ id, credentials }) => [...credentials].flatMap(([upstream, credential]) => {
+    if (credential.type !== 'jwt_bearer' || isSecretRef(credential.assertion) || Object.hasOwn(credential.assertion.claims, 'sub')) return []
+    return [{ path: ['principals', id, 'credentials', upstream, 'claims'], message: 'names no sub, which RFC 7523 asks for: most issuers refuse an assertion without one' }]
+  }))
+}
+
+/** What the command has no code for. */
+function embedded (config: Config): Finding[] {
+  return [...config.principals.values()].flatMap(({ id, credentials }) => [...credentials].flatMap(([upstream, { type }]) =>
+    type === 'custom' ? [{ path: ['principals', id, 'credentials', upstream, 'type'], message: 'is for those who embed mcp-valet: `mcp-valet serve` has no code for it and does not start with it' }] : []))
 }
 
 /** Where an address is written that tokens go to without TLS, unless they stay on this machine. */

@@ -7,6 +7,7 @@ import type { Vault } from '../state/vault.js'
 import type { CredentialCensus, Emit } from '../telemetry/events.js'
 import { censusOf } from './census.js'
 import { GrantError } from './grants/grant.js'
+import { customGrant, type CredentialTypes } from './grants/custom.js'
 import { grantFor } from './grants/index.js'
 import { Provider } from './provider.js'
 import { recordName } from './record.js'
@@ -26,6 +27,8 @@ export interface PrincipalsOptions {
   readonly vault: Vault
   readonly clock: Clock
   readonly emit: Emit
+  /** Credential types that are not mcp-valet's own. */
+  readonly types?: CredentialTypes
 }
 
 /** Every principal and its credentials: those of the config, and those that are put at run time over them. */
@@ -43,11 +46,15 @@ export class Principals implements PrincipalRegister {
   constructor (options: PrincipalsOptions) {
     this.#options = options
     this.#register = new Register(options.vault, options.clock)
-    for (const config of options.configured) this.#apply({ id: config.id, config, put: undefined, held: new Map() })
   }
 
-  /** Takes up what was put before. @throws {StateError} */
+  /**
+   * Takes up the principals of the config, and what was put before.
+   * @throws {StateError}
+   * @throws {RangeError} where a credential is of a type that nobody has registered
+   */
   async load (): Promise<void> {
+    for (const config of this.#options.configured) this.#apply({ id: config.id, config, put: undefined, held: new Map() })
     for await (const record of this.#register.list((_name, error) => this.#warn(error.message))) this.#take(record.id, record)
   }
 
@@ -179,7 +186,8 @@ export class Principals implements PrincipalRegister {
     const config = put === undefined ? made as CredentialConfig : this.#completed(entry.id, upstream, put)
     if (config === undefined) return undefined
     const keptAs = recordName(put === undefined ? 'credential' : 'put-credential', entry.id, upstream)
-    const grant = grantFor(config, this.#options.clock)
+    const { clock, types = {} } = this.#options
+    const grant = grantFor(config, clock, undefined, (custom) => customGrant(custom, clock, { principal: entry.id, upstream }, types))
     before?.provider.replace(grant, keptAs)
     const provider = before?.provider ?? new Provider({ principal: entry.id, upstream, grant, keptAs, ...this.#options })
     entry.held.set(upstream, { provider, made })

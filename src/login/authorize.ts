@@ -1,10 +1,8 @@
 import * as oauth from 'oauth4webapi'
 import type { Clock } from '../clock.js'
-import type { OAuthClientConfig } from '../config/config.js'
-import { readable } from '../config/raw.js'
-import { readScope } from '../config/values.js'
-import { GrantError, type Issued } from '../credential/grants/grant.js'
-import { clientAuthentication, issue } from '../credential/grants/oauth.js'
+import type { TokenEndpointConfig } from '../config/config.js'
+import { clientAuthentication } from '../credential/grants/client-auth.js'
+import { GrantError } from '../credential/grants/grant.js'
 import { asFetch, type Asking } from './ask.js'
 import type { LoginClient } from './client.js'
 import { endpoint, type KnownIssuer } from './issuer.js'
@@ -25,14 +23,11 @@ export interface Attempt {
   readonly verifier: string
 }
 
-/** The scope is what the issuer says it granted, or what was asked for. */
-export interface Tokens { readonly issued: Issued, readonly scope: string | undefined }
-
 /**
  * The address that the person is sent to. Where the issuer wants requests to be pushed (RFC 9126), it is pushed here.
  * @throws {LoginError}
  */
-export async function authorizationUrl (attempt: Attempt, stop: AbortSignal): Promise<URL> {
+export async function authorizationUrl (attempt: Attempt, clock: Clock, stop: AbortSignal): Promise<URL> {
   const { issuer, known: { server, authorizationEndpoint }, client, scope } = attempt
   const parameters = new URLSearchParams({
     response_type: 'code',
@@ -47,18 +42,21 @@ export async function authorizationUrl (attempt: Attempt, stop: AbortSignal): Pr
   // OpenID Connect Core §11: without it an issuer leaves offline_access out.
   if (asksOffline(scope)) parameters.set('prompt', 'consent')
   const pushed = server.require_pushed_authorization_requests === true
-    ? new URLSearchParams({ client_id: client.id, request_uri: await push(attempt, parameters, { whom: `the issuer ${shown(issuer)}`, stop }) })
+    ? new URLSearchParams({ client_id: client.id, request_uri: await push(attempt, parameters, clock, { whom: `the issuer ${shown(issuer)}`, stop }) })
     : parameters
   const url = new URL(authorizationEndpoint)
   for (const [name, value] of pushed) url.searchParams.set(name, value)
   return url
 }
 
-async function push (attempt: Attempt, parameters: URLSearchParams, asking: Asking): Promise<string> {
+async function push (attempt: Attempt, parameters: URLSearchParams, clock: Clock, asking: Asking): Promise<string> {
   const { issuer, known: { server } } = attempt
   endpoint(issuer, server, 'pushed_authorization_request_endpoint')
-  const [client, config] = [{ client_id: attempt.client.id }, clientConfig(attempt)]
-  const answer = await oauth.pushedAuthorizationRequest(server, client, await clientAuthentication(config), parameters, {
+  const client = { client_id: attempt.client.id }
+  const authentication = await clientAuthentication(clientConfig(attempt), clock).catch((error: unknown) => {
+    throw error instanceof GrantError ? new LoginError(error.reason) : error
+  })
+  const answer = await oauth.pushedAuthorizationRequest(server, client, authentication, parameters, {
     [oauth.allowInsecureRequests]: true, [oauth.customFetch]: asFetch(asking),
   })
   try {
@@ -93,31 +91,7 @@ function refusal (issuer: URL, error: string, description: string | undefined): 
   return `the issuer ${shown(issuer)} refused the login with ${quoted(error)}${said}`
 }
 
-/**
- * Redeems the code (RFC 6749 §4.1.3).
- * @param answer as `checkAnswer` gave it
- * @throws {LoginError}
- */
-export async function redeem (attempt: Attempt, answer: URLSearchParams, clock: Clock): Promise<Tokens> {
-  const { known: { server }, client: { id } } = attempt
-  const [client, config] = [{ client_id: id }, clientConfig(attempt)]
-  let granted: string | undefined
-  try {
-    const authentication = await clientAuthentication(config)
-    const issued = await issue(config, clock, async (options) => {
-      const tokens = await oauth.processAuthorizationCodeResponse(server, client,
-        await oauth.authorizationCodeGrantRequest(server, client, authentication, answer, attempt.redirectUri, attempt.verifier, options))
-      granted = tokens.scope
-      return tokens
-    })
-    return { issued, scope: readable(granted, readScope) ?? attempt.scope }
-  } catch (error) {
-    if (error instanceof GrantError) throw new LoginError(`the code could not be turned into tokens: ${error.reason}`)
-    throw error
-  }
-}
-
-/** For the requests that are made here; the scope belongs to the authorization request alone. */
-function clientConfig ({ issuer, known, client, resource }: Attempt): OAuthClientConfig {
-  return { issuer, tokenEndpoint: known.tokenEndpoint, clientId: client.id, clientSecret: client.secret, clientAuth: client.auth, scope: undefined, resource }
+/** Whoever asks the issuer for something on behalf of the client. The scope belongs to the authorization request alone. */
+export function clientConfig ({ issuer, known, client, resource }: Attempt): TokenEndpointConfig {
+  return { issuer, tokenEndpoint: known.tokenEndpoint, clientId: client.id, ...client.proof, scope: undefined, resource }
 }

@@ -1,20 +1,19 @@
 import * as oauth from 'oauth4webapi'
-import type { OAuthClientConfig, SecretRef } from '../config/config.js'
+import type { SecretRef } from '../config/config.js'
 import { Secret } from '../secret.js'
 import { VERSION } from '../version.js'
 import { asFetch, type Asking } from './ask.js'
 import { endpoint, type KnownIssuer } from './issuer.js'
 import { LoginError, quoted, shown } from './problem.js'
-import type { NamedClient } from './plan.js'
+import type { ClientProof, NamedClient } from './plan.js'
 
 /** The OAuth client that a login is done as. */
 export interface LoginClient {
   readonly id: string
   readonly from: 'config' | 'flag' | 'metadata_document' | 'registration'
-  readonly secret: SecretRef | undefined
-  /** To be kept with the tokens, as no default of the config brings it back. */
-  readonly keepSecret: boolean
-  readonly auth: OAuthClientConfig['clientAuth']
+  readonly proof: ClientProof
+  /** A secret that is to be kept with the tokens, as no default of the config brings it back. */
+  readonly keep: SecretRef | undefined
 }
 
 /**
@@ -26,7 +25,7 @@ export async function loginClient (
   named: NamedClient | undefined, issuer: URL, known: KnownIssuer, wanted: { redirectUri: string, scope: string | undefined }, stop: AbortSignal
 ): Promise<LoginClient> {
   if (named === undefined) return await register(issuer, known, wanted, stop)
-  const client = { id: named.id, secret: named.secret, keepSecret: !named.secretIsDefault, auth: named.auth }
+  const client = { id: named.id, proof: named.proof, keep: named.keep }
   if (named.by === 'config' || !named.id.startsWith('https://')) return { ...client, from: named.by }
   if (known.server.client_id_metadata_document_supported === true) return { ...client, from: 'metadata_document' }
   throw new LoginError(`the issuer ${shown(issuer)} does not support client ids that are addresses (client_id_metadata_document_supported): name a client that is registered there with --client-id`)
@@ -77,6 +76,6 @@ function registered (issuer: URL, client: oauth.OmitSymbolProperties<oauth.Clien
   if (!usable || !/^[\x20-\x7e]{1,2048}$/.test(id)) {
     throw new LoginError(`the issuer ${shown(issuer)} registered a client that cannot be used from here: register one there by hand, and name it with --client-id`)
   }
-  if (auth === 'none' || secret === undefined) return { id, from: 'registration', secret: undefined, keepSecret: false, auth: 'none' }
-  return { id, from: 'registration', secret: { source: 'registration', read: async () => secret }, keepSecret: true, auth }
+  const keep = secret === undefined || auth === 'none' ? undefined : { source: 'registration', read: async () => secret }
+  return { id, from: 'registration', proof: { clientSecret: keep, clientAuth: auth }, keep }
 }

@@ -1,5 +1,6 @@
 import type { GivenCredential } from '../control.js'
-import type { Attempt, Tokens } from './authorize.js'
+import type { Attempt } from './authorize.js'
+import type { Tokens } from './redeem.js'
 
 /**
  * The credential that a login gave, as the admin API takes it. Secrets are in the open here: it goes to the state or to
@@ -8,19 +9,16 @@ import type { Attempt, Tokens } from './authorize.js'
  */
 export async function givenCredential (attempt: Attempt, { issued, scope }: Tokens, now: number): Promise<GivenCredential> {
   const { known, client } = attempt
-  const lifetime = issued.expiresAt === undefined ? {} : { expires_in: Math.max(1, Math.floor((issued.expiresAt - now) / 1000)) }
-  // Nothing can renew it then, so it is a token like any other that a person has to replace.
-  if (issued.refreshToken === undefined) return { type: 'api_token', token: issued.accessToken.reveal(), ...lifetime }
-  const secret = client.keepSecret ? (await client.secret?.read())?.reveal() : undefined
+  const [secret, refreshToken] = [(await client.keep?.read())?.reveal(), issued.refreshToken?.reveal()]
   return {
     type: 'refresh_token',
     ...(known.discoverable ? { issuer: known.server.issuer } : { token_endpoint: known.tokenEndpoint.href }),
     client_id: client.id,
-    client_auth: client.auth,
+    client_auth: client.proof.clientAuth,
     ...(secret === undefined ? {} : { client_secret: secret }),
     access_token: issued.accessToken.reveal(),
-    ...lifetime,
-    refresh_token: issued.refreshToken.reveal(),
+    ...(issued.expiresAt === undefined ? {} : { expires_in: Math.max(1, Math.floor((issued.expiresAt - now) / 1000)) }),
+    ...(refreshToken === undefined ? {} : { refresh_token: refreshToken }),
     ...(scope === undefined ? {} : { scope }),
     resource: attempt.resource,
   }

@@ -3,13 +3,14 @@ import type { Clock } from '../clock.js'
 import type { GivenCredential } from '../control.js'
 import { isPrivateWay } from './address.js'
 import { cancelled } from './ask.js'
-import { authorizationUrl, checkAnswer, redeem, type Attempt } from './authorize.js'
+import { authorizationUrl, checkAnswer, type Attempt } from './authorize.js'
 import { loginClient, type LoginClient } from './client.js'
 import { givenCredential } from './given.js'
 import { discoverIssuer } from './issuer.js'
 import type { Plan } from './plan.js'
 import { LoginError, shown } from './problem.js'
 import { discoverResource, type ProtectedResource } from './protected-resource.js'
+import { redeem } from './redeem.js'
 import { openRedirect, type Redirect } from './redirect.js'
 import { scopeToAsk } from './scope.js'
 
@@ -71,7 +72,7 @@ export async function login (plan: Plan, options: LoginOptions): Promise<LoggedI
   try {
     const scope = scopeToAsk(plan.scope, described?.scope, known.server)
     const client = await loginClient(plan.client, issuer, known, { redirectUri: redirect.uri, scope }, stop)
-    const resource = plan.resource ?? described?.resource ?? bare(plan.upstream.url)
+    const resource = spelt(plan.resource, described)
     const attempt: Attempt = { issuer, known, client, redirectUri: redirect.uri, scope, resource, state, verifier: generateRandomCodeVerifier() }
     tellFound(attempt, person)
     return await visit(plan, attempt, redirect, options)
@@ -115,7 +116,7 @@ function tellFound ({ issuer, known, client, scope, resource }: Attempt, { tell 
 
 /** From the login page to the saved credential; the browser waits for the end of it. */
 async function visit (plan: Plan, attempt: Attempt, redirect: Redirect, { clock, person, save, stop, timeoutMs }: LoginOptions): Promise<LoggedIn> {
-  person.visit(await authorizationUrl(attempt, stop), redirect.port)
+  person.visit(await authorizationUrl(attempt, clock, stop), redirect.port)
   try {
     const answer = checkAnswer(attempt, await redirect.answer(clock, timeoutMs, stop))
     const tokens = await redeem(attempt, answer, clock)
@@ -137,7 +138,7 @@ async function visit (plan: Plan, attempt: Attempt, redirect: Redirect, { clock,
   }
 }
 
-/** As the MCP authorization specification would have it: a host alone is spelt without the slash that URLs add to it. */
-function bare (url: URL): string {
-  return url.pathname === '/' ? url.origin : url.href
+/** The config's resource, as the upstream spells it where that is the same: issuers compare letter by letter. */
+function spelt (resource: string, described: ProtectedResource | undefined): string {
+  return described !== undefined && new URL(described.resource).href === new URL(resource).href ? described.resource : resource
 }

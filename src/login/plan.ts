@@ -1,11 +1,9 @@
-import type { Config, OAuthClientConfig, RefreshTokenConfig, SecretRef, UpstreamConfig } from '../config/config.js'
-import { mergeCredential } from '../config/credential.js'
+import type { Config, RefreshTokenConfig, SecretRef, TokenEndpointConfig, UpstreamConfig } from '../config/config.js'
 import { readPrincipalName } from '../config/names.js'
 import { ValueError } from '../config/problem.js'
-import type { RawCredential } from '../config/schema-credential.js'
-import { secretRef } from '../config/secret-ref.js'
-import { readHttpUrl, readIssuer } from '../config/url.js'
+import { readIssuer } from '../config/url.js'
 import { readHeaderText, readScope } from '../config/values.js'
+import { ControlError } from '../control.js'
 import { LoginError } from './problem.js'
 
 /** What a person asks for at the command line. */
@@ -27,50 +25,41 @@ export interface Plan {
   readonly tokenEndpoint: URL | undefined
   readonly client: NamedClient | undefined
   readonly scope: string | undefined
-  readonly resource: string | undefined
+  readonly resource: string
   /** What the login will put aside: what the config has for this principal and upstream, if that is of another type. */
   readonly replaces: string | undefined
 }
 
+/** How a client proves that it is the one (RFC 6749 §2.3). */
+export type ClientProof = Pick<TokenEndpointConfig, 'clientSecret' | 'clientKey' | 'clientAuth'>
+
 export interface NamedClient {
   readonly id: string
   readonly by: 'config' | 'flag'
-  readonly secret: SecretRef | undefined
-  /** The upstream's defaults give this secret to each credential there, so that it need not be stored with one. */
-  readonly secretIsDefault: boolean
-  readonly auth: OAuthClientConfig['clientAuth']
-}
-
-/** The part of a credential that a login can use. */
-interface Named {
-  readonly issuer: URL | undefined
-  readonly tokenEndpoint: URL | undefined
-  readonly clientId: string | undefined
-  readonly secret: SecretRef | undefined
-  readonly auth: string | undefined
-  readonly scope: string | undefined
-  readonly resource: string | undefined
+  readonly proof: ClientProof
+  /** A secret that has to be stored with the tokens; the upstream's defaults give theirs to each credential there. */
+  readonly keep: SecretRef | undefined
 }
 
 /**
  * Reads flags and config together. A flag may add to the config and not contradict it where a secret hangs on it.
  * @throws {LoginError}
  */
-export function planOf (config: Config, flags: LoginFlags, env: NodeJS.ProcessEnv): Plan {
+export function planOf (config: Config, flags: LoginFlags): Plan {
   const upstream = config.upstreams.get(flags.upstream)
   if (upstream === undefined) throw new LoginError(`the config has no upstream of that name: it has ${[...config.upstreams.keys()].join(', ')}`)
   const principal = read('--principal', flags.principal, readPrincipalName) as string
-  const defaults = named(mergeCredential(upstream.credential, { type: 'refresh_token' }), env)
+  const defaults = defaultsOf(config, upstream)
   const own = config.principals.get(principal)?.credentials.get(upstream.name)
-  const said = own?.type === 'refresh_token' ? ownNamed(own) : defaults
+  const said = own?.type === 'refresh_token' ? own : defaults
   const issuer = read('--issuer', flags.issuer, readIssuer)
   if (issuer !== undefined && (said.tokenEndpoint !== undefined || (said.issuer !== undefined && said.issuer.href !== issuer.href))) {
     throw new LoginError('--issuer contradicts the config, which says where this upstream\'s tokens come from: change it there')
   }
-  const client = clientOf(said, read('--client-id', flags.clientId, readHeaderText), defaults.secret)
-  // Whoever an upstream names gets no secret of ours.
-  if (client?.secret !== undefined && issuer === undefined && said.issuer === undefined) {
-    throw new LoginError('the config has a client_secret and does not say whose it is: put issuer beside it, in place of a token_endpoint')
+  const client = clientOf(said, defaults, read('--client-id', flags.clientId, readHeaderText))
+  // Metadata that an upstream leads to could name a token endpoint that we trust, and beside it a place that we should not.
+  if (client !== undefined && isSecret(client.proof) && said.issuer === undefined) {
+    throw new LoginError('the config has a secret or a key of the client, and names a token_endpoint: put issuer in its place, so that a login shows them to nobody else')
   }
   return {
     principal,
@@ -84,36 +73,32 @@ export function planOf (config: Config, flags: LoginFlags, env: NodeJS.ProcessEn
   }
 }
 
-function named (raw: RawCredential, env: NodeJS.ProcessEnv): Named {
-  return {
-    issuer: raw.issuer === undefined ? undefined : readIssuer(raw.issuer),
-    tokenEndpoint: raw.token_endpoint === undefined ? undefined : readHttpUrl(raw.token_endpoint),
-    clientId: raw.client_id,
-    secret: raw.client_secret === undefined ? undefined : secretRef(raw.client_secret, { env }),
-    auth: raw.client_auth,
-    scope: raw.scope,
-    resource: raw.resource,
+/** What whoever logs in here gets from the upstream's defaults. */
+function defaultsOf (config: Config, { name }: UpstreamConfig): RefreshTokenConfig {
+  try {
+    return config.complete(name, { type: 'refresh_token' }) as RefreshTokenConfig
+  } catch (error) {
+    if (!(error instanceof ControlError)) throw error
+    throw new LoginError(`the credential of the upstream ${name} in the config cannot be used to log in: ${error.details.map(({ path, message }) => `${path} ${message}`).join('; ')}`)
   }
 }
 
-function ownNamed (own: RefreshTokenConfig): Named {
-  return { ...own, secret: own.clientSecret, auth: own.clientAuth }
+function clientOf (said: RefreshTokenConfig, defaults: RefreshTokenConfig, flag: string | undefined): NamedClient | undefined {
+  const { clientId, clientSecret, clientKey, clientAuth } = said
+  const proof: ClientProof = { clientSecret, clientKey, clientAuth }
+  if (flag !== undefined && flag !== clientId && isSecret(proof)) {
+    throw new LoginError('--client-id names another client than the config, whose secret or key would go with it: change both there')
+  }
+  const id = flag ?? clientId
+  if (id === undefined) return undefined
+  if (clientKey !== undefined && clientKey.key.source !== defaults.clientKey?.key.source) {
+    throw new LoginError('the client_key is the principal\'s own, and what a login keeps holds no key: put client_key into the upstream\'s credential in the config')
+  }
+  return { id, by: flag === undefined ? 'config' : 'flag', proof, keep: clientSecret?.source === defaults.clientSecret?.source ? undefined : clientSecret }
 }
 
-function clientOf (said: Named, flag: string | undefined, defaultSecret: SecretRef | undefined): NamedClient | undefined {
-  if (flag !== undefined && said.secret !== undefined && said.clientId !== undefined && flag !== said.clientId) {
-    throw new LoginError('--client-id names another client than the config, whose client_secret would go with it: change both there')
-  }
-  const id = flag ?? said.clientId
-  if (id === undefined) {
-    if (said.secret === undefined) return undefined
-    throw new LoginError('the config has a client_secret and no client_id: put client_id beside it, or name it with --client-id')
-  }
-  const auth = said.auth ?? (said.secret === undefined ? 'none' : 'client_secret_basic')
-  if (auth !== 'none' && auth !== 'client_secret_basic' && auth !== 'client_secret_post') {
-    throw new LoginError(`login cannot prove the client by client_auth ${auth}: give this upstream a client with a client_secret, or without any`)
-  }
-  return { id, by: flag === undefined ? 'config' : 'flag', secret: said.secret, secretIsDefault: said.secret?.source === defaultSecret?.source, auth }
+function isSecret ({ clientSecret, clientKey }: ClientProof): boolean {
+  return clientSecret !== undefined || clientKey !== undefined
 }
 
 /** @throws {LoginError} that says which flag it is, and what is expected of it */

@@ -22,7 +22,7 @@ export interface StartLogin extends Partial<LoginOptions> {
 /** Begins a login of alice at the upstream `tools` of this config; it is cancelled when the test ends, if it still waits then. */
 export function startLogin (t: Test, yaml: string, options: StartLogin = {}): Run {
   const { env = {}, flags = {}, agrees = true, ...rest } = options
-  const plan = planOf(loadConfigText(yaml, { env }), { principal: 'alice', upstream: 'tools', ...flags }, env)
+  const plan = planOf(loadConfigText(yaml, { env }), { principal: 'alice', upstream: 'tools', ...flags })
   const person = testPerson(agrees)
   const saved: Array<Run['saved'][number]> = []
   const over = new AbortController()

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { connectAgent } from '../../src/demo/agent.js'
 import { createDemoMcpServer } from '../../src/demo/mcp-server.js'
 import { Browser } from '../helpers/browser.js'
+import { call } from '../helpers/call.js'
 import { Canaries } from '../helpers/canary.js'
 import { startCli, type CliOptions, type CliProcess } from '../helpers/cli.js'
 import { callbackOf } from '../helpers/login.js'
@@ -110,7 +111,9 @@ t.test('an access token alone is kept with a warning', async (t) => {
   t.match(stderr, 'Warning: the issuer gave no refresh token.')
   t.match(stdout, /when its token expires the issuer does not say; it is kept sealed .*, without a refresh token\./)
   const sidecar = await startSidecar(t, yaml)
-  t.match(sidecar.credentials.list(), [{ principal: 'alice', upstream: 'tools', type: 'api_token' }])
+  t.match(sidecar.credentials.list(), [{ principal: 'alice', upstream: 'tools', type: 'refresh_token', source: 'api' }])
+  await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
+  t.equal(peer.at('/mcp').at(-1)?.headers.authorization, `Bearer ${peer.tokens.access}`)
 })
 
 t.test('a login in place of what the config has is told', async (t) => {

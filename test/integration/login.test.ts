@@ -1,4 +1,4 @@
-import { decodeJwt } from 'jose'
+import { decodeJwt, exportJWK, exportPKCS8, generateKeyPair } from 'jose'
 import t, { type Test } from 'tap'
 import type { GivenCredential } from '../../src/control.js'
 import { createDemoMcpServer } from '../../src/demo/mcp-server.js'
@@ -95,6 +95,27 @@ t.test('a login is announced where the issuer wants that (RFC 9126)', async (t) 
   t.match(await result, { scope: 'tools:read', refreshToken: true })
 })
 
+t.test('a client proves itself by a key, to the issuer by its name', async (t) => {
+  const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
+  const keyed = {
+    client_id: 'keyed',
+    application_type: 'native',
+    redirect_uris: ['http://127.0.0.1/callback'],
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    token_endpoint_auth_method: 'private_key_jwt',
+    token_endpoint_auth_signing_alg: 'ES256',
+    jwks: { keys: [{ ...await exportJWK(publicKey), alg: 'ES256' }] },
+  }
+  const { server, upstream } = await startStage(t, { configuration: { clients: [keyed] } })
+  const env = { KEY: await exportPKCS8(privateKey) }
+  const { person, saved, result } = startLogin(t, oneTool(upstream, `{ type: refresh_token, issuer: "${server.issuer}", client_id: keyed, client_key: { env: KEY }, scope: tools:read }`), { env })
+  await new Browser().visit(await person.visited())
+  t.match(await result, { clientId: 'keyed', refreshToken: true })
+  t.equal(decodeJwt(forms(server, '/token')[0]?.get('client_assertion') as string).aud, server.issuer)
+  t.match(saved, [{ given: { client_id: 'keyed', client_auth: 'private_key_jwt', client_secret: undefined } }])
+})
+
 t.test('a client-id metadata document is a client where the issuer knows such', async (t) => {
   const id = 'https://agents.example/mcp-valet.json'
   const document = { client_id: id, client_name: 'agents', redirect_uris: ['http://127.0.0.1/callback'], application_type: 'native', token_endpoint_auth_method: 'none', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'] }
@@ -115,7 +136,7 @@ t.test('where there is no refresh token the access token is kept', async (t) => 
   const { person, saved, result } = startLogin(t, oneTool(upstream))
   await new Browser().visit(await person.visited())
   t.match(await result, { refreshToken: false })
-  t.match(saved, [{ given: { type: 'api_token', token: String } }])
+  t.match(saved, [{ given: { access_token: String, refresh_token: undefined } }])
 })
 
 t.test('a person who cancels at the issuer is not logged in', async (t) => {

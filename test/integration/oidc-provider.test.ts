@@ -130,5 +130,5 @@ upstreams: { tools: { url: "http://127.0.0.1:1/mcp" } }
 principals:
   ci: { credentials: { tools: { type: client_credentials, issuer: "${server.issuer}", client_id: basic, client_secret: { env: SECRET } } } }
 `, { env: { SECRET: randomBytes(24).toString('base64url') }, clock: manualClock() })
-  t.match(await sidecar.until(isRefresh), { outcome: 'unavailable', reason: /HTTP 401 with invalid_client: check client_id, client_secret and client_auth$/ })
+  t.match(await sidecar.until(isRefresh), { outcome: 'unavailable', reason: /HTTP 401 with invalid_client: check client_id, client_auth and client_secret or client_key$/ })
 })

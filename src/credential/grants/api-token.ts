@@ -1,7 +1,7 @@
 import type { Clock } from '../../clock.js'
 import type { ApiTokenConfig } from '../../config/config.js'
 import { expiryOfFound } from '../lifetime.js'
-import { accessToken, readSecret, type Grant } from './grant.js'
+import { accessToken, NOTHING_HELD, readSecret, type Grant } from './grant.js'
 
 /**
  * A token that somebody else puts in place and replaces: a file, a variable, a command's output. Renewing it means
@@ -13,7 +13,7 @@ export function apiTokenGrant (config: ApiTokenConfig, clock: Clock): Grant {
     kept: false,
     terms: '',
     asks: config.token.source,
-    seed: async () => ({ accessToken: undefined, refreshToken: undefined }),
+    seed: async () => NOTHING_HELD,
     async exchange () {
       const obtainedAt = clock.now()
       const token = accessToken((await readSecret(config.token)).reveal(), config.token.source)

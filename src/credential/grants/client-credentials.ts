@@ -1,23 +1,18 @@
-import * as oauth from 'oauth4webapi'
 import type { Clock } from '../../clock.js'
 import type { ClientCredentialsConfig } from '../../config/config.js'
-import type { Grant } from './grant.js'
-import { authorizationServer, clientAuthentication, commonParameters, issue, originOf, termsOf } from './oauth.js'
+import { originOf } from './authorization-server.js'
+import { NOTHING_HELD, type Grant } from './grant.js'
+import { termsOf, tokenEndpoint } from './oauth.js'
 
 /** OAuth 2.0 client-credentials grant (RFC 6749 §4.4). */
 export function clientCredentialsGrant (config: ClientCredentialsConfig, clock: Clock): Grant {
-  const server = authorizationServer(config, clock)
-  const client = { client_id: config.clientId }
+  const endpoint = tokenEndpoint(config, clock)
   return {
     type: config.type,
     kept: true,
     terms: termsOf(config),
     asks: originOf(config),
-    seed: async () => ({ accessToken: undefined, refreshToken: undefined }),
-    async exchange () {
-      const [as, authentication] = await Promise.all([server(), clientAuthentication(config)])
-      return await issue(config, clock, async (options) => await oauth.processClientCredentialsResponse(as, client,
-        await oauth.clientCredentialsGrantRequest(as, client, authentication, commonParameters(config), options)))
-    },
+    seed: async () => NOTHING_HELD,
+    exchange: async () => await endpoint.request({ grantType: config.type }),
   }
 }

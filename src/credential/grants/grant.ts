@@ -9,6 +9,9 @@ export interface Held {
   readonly expiresAt?: number | undefined
 }
 
+/** Of a grant that needs nothing to begin with. */
+export const NOTHING_HELD: Held = { accessToken: undefined, refreshToken: undefined }
+
 /** What one exchange gave. Times in milliseconds since the epoch. */
 export interface Issued {
   readonly accessToken: Secret

@@ -1,7 +1,8 @@
 import type { Clock } from '../../clock.js'
-import type { JsonRefreshConfig, JsonTemplate, SecretRef } from '../../config/config.js'
+import type { JsonRefreshConfig } from '../../config/config.js'
 import { expiryOfIssued } from '../lifetime.js'
-import { accessToken, GrantError, readSecret, refreshToken, rotatedIn, seedToken, type Grant, type Held, type Issued } from './grant.js'
+import { accessToken, GrantError, refreshToken, rotatedIn, seedToken, type Grant, type Issued } from './grant.js'
+import { fill, fillText } from './template.js'
 import { askTokenEndpoint } from './token-endpoint.js'
 
 /** A product's own refresh endpoint: JSON in, JSON out, no OAuth. Where things are in the answer is the config's to say. */
@@ -18,12 +19,13 @@ export function jsonRefreshGrant (config: JsonRefreshConfig, clock: Clock): Gran
         expiresAt: config.accessTokenExpiresAt,
       }
     },
-    async exchange (held) {
+    async exchange (held, mayAsk) {
       // Its names are without case: a config's own Content-Type must not come beside ours.
       const headers = new Headers({ accept: 'application/json' })
       if (config.body !== undefined) headers.set('content-type', 'application/json')
       for (const [name, value] of config.headers) headers.set(name, await fillText(value, held))
       const body = config.body === undefined ? null : JSON.stringify(await fill(config.body, held))
+      mayAsk?.()
       const requestedAt = clock.now()
       const answer = await askTokenEndpoint(config.url.href, { method: config.method, headers, body }, { now: () => clock.now(), whom: 'the refresh endpoint' })
       return takeIn(answer, config.response, requestedAt)
@@ -60,25 +62,4 @@ function pointed (document: unknown, pointer: string): unknown {
     value = (value as Record<string, unknown>)[key]
   }
   return value
-}
-
-async function fill (template: JsonTemplate, held: Held): Promise<unknown> {
-  if (Array.isArray(template)) return await Promise.all(template.map(async (item: JsonTemplate) => await fill(item, held)))
-  if (typeof template === 'string' || isSecretRef(template)) return await fillText(template, held)
-  if (typeof template !== 'object' || template === null) return template
-  const filled = await Promise.all(Object.entries(template).map(async ([key, value]) => [key, await fill(value, held)] as const))
-  return Object.fromEntries(filled)
-}
-
-async function fillText (template: string | SecretRef, held: Held): Promise<string> {
-  if (isSecretRef(template)) return (await readSecret(template)).reveal()
-  return template.replace(/\{(refresh_token|access_token)\}/g, (_, name: string) => {
-    const token = name === 'refresh_token' ? held.refreshToken : held.accessToken
-    if (token === undefined) throw new GrantError('unavailable', `there is no ${name} yet to put into the refresh request`)
-    return token.reveal()
-  })
-}
-
-function isSecretRef (value: unknown): value is SecretRef {
-  return typeof value === 'object' && value !== null && 'read' in value && typeof value.read === 'function'
 }

@@ -1,106 +1,82 @@
 import * as oauth from 'oauth4webapi'
 import type { Clock } from '../../clock.js'
-import type { OAuthClientConfig } from '../../config/config.js'
+import type { TokenEndpointConfig } from '../../config/config.js'
 import { expiryOfIssued } from '../lifetime.js'
-import { accessToken, GrantError, readSecret, refreshToken, rotatedIn, type Issued } from './grant.js'
+import { authorizationServer } from './authorization-server.js'
+import { clientAuthentication } from './client-auth.js'
+import { accessToken, GrantError, refreshToken, rotatedIn, type Issued } from './grant.js'
 import { askTokenEndpoint } from './token-endpoint.js'
 
-/** What a grant needs of its authorization server; discovered once and then kept (RFC 8414). */
-export type ServerOf = () => Promise<oauth.AuthorizationServer>
+const MALFORMED = 'the token endpoint\'s answer is not what RFC 6749 §5.1 asks for: it must hold an access_token, of token_type Bearer'
 
-/**
- * The server that the config names: by its token endpoint, or by its issuer, whose metadata is fetched when first
- * needed and again after a failure. The metadata's `issuer` must be the configured one to the letter (RFC 8414 §3.3).
- */
-export function authorizationServer (config: OAuthClientConfig, clock: Clock): ServerOf {
-  if (config.tokenEndpoint !== undefined) {
-    const server = { issuer: config.tokenEndpoint.origin, token_endpoint: config.tokenEndpoint.href }
-    return async () => server
-  }
-  const issuer = config.issuer as URL
-  let known: Promise<oauth.AuthorizationServer> | undefined
-  return () => {
-    known ??= discover(issuer, clock).catch((error: unknown) => {
-      known = undefined
-      throw error
-    })
-    return known
-  }
+/** One token request (RFC 6749 §4.5). */
+export interface TokenRequest {
+  readonly grantType: string
+  /** The grant's own parameters; undefined ones are left out. */
+  readonly parameters?: Readonly<Record<string, string | undefined>>
+  /** Whether a refresh token in the answer is taken in; elsewhere nobody would ever use it. */
+  readonly refreshes?: boolean
+  /** What to look at where the grant is refused, and no person can log in again: the end of a sentence. */
+  readonly refused?: string
+  /** Why the token of this answer is of no use, as a reason for the log; by default it must be of `token_type` Bearer. */
+  readonly unfit?: (answer: oauth.TokenEndpointResponse) => string | undefined
+  /** As in `Grant.exchange`. */
+  readonly mayAsk?: (() => void) | undefined
 }
 
-async function discover (issuer: URL, clock: Clock): Promise<oauth.AuthorizationServer> {
-  let failure: unknown
-  // An issuer publishes one or the other, and often both; OpenID Connect's place is the older one.
-  for (const algorithm of ['oauth2', 'oidc'] as const) {
-    try {
-      const response = await oauth.discoveryRequest(issuer, { algorithm, [oauth.customFetch]: fetchMetadata(clock), [oauth.allowInsecureRequests]: true })
-      const server = await oauth.processDiscoveryResponse(issuer, response)
-      failure = unfit(issuer, server)
-      if (failure === undefined) return server
-    } catch (error) {
-      failure = error
-    }
+export interface TokenEndpoint {
+  /** The `aud` of an assertion for this issuer. */
+  audience (): Promise<string>
+  /** @throws {GrantError} */
+  request (asked: TokenRequest): Promise<Issued>
+}
+
+/** The token endpoint of a config. Secrets and keys are read afresh for each request, so that a rotated one is picked up. */
+export function tokenEndpoint (config: TokenEndpointConfig, clock: Clock): TokenEndpoint {
+  const server = authorizationServer(config, clock)
+  // The library wants a name although nothing is sent of a client that is none.
+  const client = { client_id: config.clientId ?? 'none' }
+  return {
+    audience: async () => (await server()).issuer,
+    async request (asked) {
+      const [as, authentication] = await Promise.all([server(), clientAuthentication(config, clock)])
+      return await issue(asked, clock, async (options) => {
+        const response = await oauth.genericTokenEndpointRequest(as, client, authentication, asked.grantType, parametersOf(config, asked), options)
+        return await oauth.processGenericTokenEndpointResponse(as, client, response, { recognizedTokenTypes: { n_a: () => {} } })
+      })
+    },
   }
-  const told = failure instanceof GrantError ? failure : undefined
-  const reason = told?.reason ?? 'its metadata is not what RFC 8414 asks for, or names another issuer'
-  throw new GrantError('unavailable', `the issuer ${issuer.origin} could not be discovered: ${reason}`, { retryAfter: told?.retryAfter })
-}
-
-function fetchMetadata (clock: Clock) {
-  return async (url: string, options: object): Promise<Response> => {
-    return Response.json(await askTokenEndpoint(url, options, { now: () => clock.now(), whom: 'its metadata endpoint' }))
-  }
-}
-
-/** Metadata may send the grant to another host, as large issuers do, but never from https down to http. */
-function unfit (issuer: URL, server: oauth.AuthorizationServer): GrantError | undefined {
-  if (server.token_endpoint === undefined) return new GrantError('unavailable', 'its metadata names no token_endpoint')
-  if (issuer.protocol === 'https:' && !server.token_endpoint.startsWith('https:')) return new GrantError('unavailable', 'its metadata names a token_endpoint without TLS')
-  return undefined
-}
-
-/** The client as RFC 6749 §2.3 lets it prove itself; the secret is read afresh, so that a rotated one is picked up. */
-export async function clientAuthentication (config: OAuthClientConfig): Promise<oauth.ClientAuth> {
-  if (config.clientAuth === 'none' || config.clientSecret === undefined) return oauth.None()
-  const secret = (await readSecret(config.clientSecret)).reveal()
-  return config.clientAuth === 'client_secret_post' ? oauth.ClientSecretPost(secret) : oauth.ClientSecretBasic(secret)
 }
 
 /** What the tokens of this client are good for. */
-export function termsOf (config: OAuthClientConfig & { readonly type: string }): string {
+export function termsOf (config: TokenEndpointConfig & { readonly type: string }): string {
   return JSON.stringify([config.type, config.tokenEndpoint?.href ?? config.issuer?.href, config.clientId, config.scope ?? null, config.resource])
 }
 
-export function originOf (config: OAuthClientConfig): string {
-  return (config.tokenEndpoint ?? config.issuer as URL).origin
-}
-
-/** The parameters that every grant here may add to its own: scope (RFC 6749 §3.3) and resource (RFC 8707). */
-export function commonParameters (config: OAuthClientConfig): URLSearchParams {
-  const parameters = new URLSearchParams({ resource: config.resource })
-  if (config.scope !== undefined) parameters.set('scope', config.scope)
-  return parameters
+/** A grant's own parameters, and those that every grant here may add: scope (RFC 6749 §3.3) and resource (RFC 8707). */
+function parametersOf ({ scope, resource }: TokenEndpointConfig, { parameters }: TokenRequest): URLSearchParams {
+  const given = Object.entries({ resource, scope, ...parameters }).filter((entry): entry is [string, string] => entry[1] !== undefined)
+  return new URLSearchParams(given)
 }
 
 /**
- * Runs one token request and takes its answer in.
+ * Makes one token request and takes its answer in.
  * @param request is given options that bring our own bounded fetch. Plain http is the config's to allow, and it did.
- * @throws {GrantError}
  */
-export async function issue (
-  config: OAuthClientConfig, clock: Clock, request: (options: oauth.TokenEndpointRequestOptions) => Promise<oauth.TokenEndpointResponse>
-): Promise<Issued> {
+async function issue (asked: TokenRequest, clock: Clock, request: (options: oauth.TokenEndpointRequestOptions) => Promise<oauth.TokenEndpointResponse>): Promise<Issued> {
   const requestedAt = clock.now()
   let body: Record<string, unknown> | undefined
   try {
     const answer = await request({
-      additionalParameters: commonParameters(config),
       [oauth.allowInsecureRequests]: true,
       [oauth.customFetch]: async (url: string, options: object) => {
-        body = await askTokenEndpoint(url, options, { now: () => clock.now() })
-        return Response.json(tidied(body))
+        asked.mayAsk?.()
+        body = tidied(await askTokenEndpoint(url, options, { now: () => clock.now(), refused: asked.refused }), asked)
+        return Response.json(body)
       },
     })
+    const unfit = (asked.unfit ?? unlessBearer)(answer)
+    if (unfit !== undefined) throw new GrantError('unavailable', unfit)
     const token = accessToken(answer.access_token, 'the token endpoint')
     return {
       accessToken: token,
@@ -110,9 +86,13 @@ export async function issue (
     }
   } catch (error) {
     if (body === undefined && error instanceof GrantError) throw error
-    const reason = error instanceof GrantError ? error.reason : 'the token endpoint\'s answer is not what RFC 6749 §5.1 asks for: it must hold an access_token, of token_type Bearer'
-    throw new GrantError('unavailable', reason, { rotated: rotatedIn(body?.refresh_token) })
+    throw new GrantError('unavailable', error instanceof GrantError ? error.reason : MALFORMED, { rotated: rotatedIn(body?.refresh_token) })
   }
+}
+
+/** The library lets DPoP tokens pass (RFC 9449), which are of no use without their key. */
+function unlessBearer (answer: oauth.TokenEndpointResponse): string | undefined {
+  return answer.token_type === 'bearer' ? undefined : MALFORMED
 }
 
 /**
@@ -120,9 +100,10 @@ export async function issue (
  * issuers do send it: empty members, no token_type, a lifetime that is none. Nobody here uses an ID token, and checking
  * one would fail where the config names no issuer.
  */
-function tidied (body: Record<string, unknown>): Record<string, unknown> {
+function tidied (body: Record<string, unknown>, { refreshes }: TokenRequest): Record<string, unknown> {
   const { id_token: _, ...rest } = body
   const kept = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null && value !== ''))
   if (!(Number(kept.expires_in) > 0)) delete kept.expires_in
+  if (refreshes !== true) delete kept.refresh_token
   return { token_type: 'Bearer', ...kept }
 }

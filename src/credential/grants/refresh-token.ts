@@ -1,13 +1,13 @@
-import * as oauth from 'oauth4webapi'
 import type { Clock } from '../../clock.js'
 import type { RefreshTokenConfig } from '../../config/config.js'
+import { originOf } from './authorization-server.js'
 import { accessToken, GrantError, refreshToken, seedToken, type Grant } from './grant.js'
-import { authorizationServer, clientAuthentication, issue, originOf, termsOf } from './oauth.js'
+import { termsOf, tokenEndpoint } from './oauth.js'
 
 /** OAuth 2.0 refresh-token grant (RFC 6749 §6), with the rotation of RFC 9700 §2.2.2. */
 export function refreshTokenGrant (config: RefreshTokenConfig, clock: Clock): Grant {
-  const server = authorizationServer(config, clock)
-  const client = { client_id: config.clientId }
+  const endpoint = tokenEndpoint(config, clock)
+  const isKnown = config.clientId !== undefined && (config.tokenEndpoint ?? config.issuer) !== undefined
   return {
     type: config.type,
     kept: true,
@@ -20,12 +20,11 @@ export function refreshTokenGrant (config: RefreshTokenConfig, clock: Clock): Gr
         expiresAt: config.accessTokenExpiresAt,
       }
     },
-    async exchange (held) {
-      const token = held.refreshToken
-      if (token === undefined) throw new GrantError('unavailable', 'there is no refresh token to use')
-      const [as, authentication] = await Promise.all([server(), clientAuthentication(config)])
-      return await issue(config, clock, async (options) => await oauth.processRefreshTokenResponse(as, client,
-        await oauth.refreshTokenGrantRequest(as, client, authentication, token.reveal(), options)))
+    async exchange (held, mayAsk) {
+      if (held.refreshToken === undefined || !isKnown) {
+        throw new GrantError('unavailable', 'nobody has logged in yet: run mcp-valet login --principal … --upstream …, or put tokens through the admin API')
+      }
+      return await endpoint.request({ grantType: config.type, parameters: { refresh_token: held.refreshToken.reveal() }, refreshes: true, mayAsk })
     },
   }
 }

@@ -17,6 +17,11 @@ export interface AskOptions {
   /** Who is asked, for messages. */
   readonly whom?: string
   readonly patienceMs?: number
+  /**
+   * What to look at where the grant itself is refused: the end of a sentence. With it `invalid_grant` is no end of
+   * anything, as there is no grant that a person could give anew.
+   */
+  readonly refused?: string | undefined
 }
 
 /**
@@ -28,7 +33,7 @@ export interface AskOptions {
  * @throws {GrantError} unless the answer is a 2xx JSON object without an `error`
  */
 export async function askTokenEndpoint (url: string, init: RequestInit, options: AskOptions): Promise<Record<string, unknown>> {
-  const { now, whom = 'the token endpoint', patienceMs = PATIENCE_MS } = options
+  const { now, whom = 'the token endpoint', patienceMs = PATIENCE_MS, refused } = options
   const patience = AbortSignal.timeout(patienceMs)
   let response: Response
   let text: string
@@ -41,10 +46,10 @@ export async function askTokenEndpoint (url: string, init: RequestInit, options:
   }
   const body = parseObject(text)
   const failed = typeof body?.error === 'string' && body.error !== '' ? body.error : undefined
-  if (failed === 'invalid_grant') throw new GrantError('revoked', `the issuer answered invalid_grant (HTTP ${response.status})`)
+  if (failed === 'invalid_grant' && refused === undefined) throw new GrantError('revoked', `the issuer answered invalid_grant (HTTP ${response.status})`)
   if (failed !== undefined || !response.ok) {
     const word = failed === undefined ? 'no OAuth error' : KNOWN_ERRORS.has(failed) ? failed : 'an error code of its own'
-    throw new GrantError('unavailable', `${whom} answered HTTP ${response.status} with ${word}${hint(response.status, failed)}`, {
+    throw new GrantError('unavailable', `${whom} answered HTTP ${response.status} with ${word}${hint(response.status, failed, refused)}`, {
       retryAfter: retryAfter(response.headers.get('retry-after'), now()),
     })
   }
@@ -52,9 +57,11 @@ export async function askTokenEndpoint (url: string, init: RequestInit, options:
   return body
 }
 
-function hint (status: number, error: string | undefined): string {
-  if (error === 'invalid_client' || error === 'unauthorized_client') return ': check client_id, client_secret and client_auth'
-  if (error === 'invalid_scope' || error === 'invalid_target') return ': check scope and resource'
+function hint (status: number, error: string | undefined, refused: string | undefined): string {
+  // RFC 8693 §2.2.2 has invalid_request for a token that is not accepted.
+  if (refused !== undefined && (error === 'invalid_grant' || error === 'invalid_request')) return `: ${refused}`
+  if (error === 'invalid_client' || error === 'unauthorized_client') return ': check client_id, client_auth and client_secret or client_key'
+  if (error === 'invalid_scope' || error === 'invalid_target') return ': check scope, resource and audience'
   if (status >= 300 && status < 400) return ': a redirect is never followed, so name the endpoint it leads to'
   if (status === 404) return ': check its URL'
   return ''

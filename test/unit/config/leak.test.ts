@@ -31,6 +31,10 @@ principals:
         body: { client_secret: { env: SECRET }, deep: [{ password: { env: SECRET } }], api_key: { env: SECRET }, refresh_token: { env: SECRET } }
         refresh_token: { env: SECRET }
         access_token: { env: SECRET }
+  e: { credentials: { tools: { type: token_exchange, issuer: "https://id", client_id: c, client_key: { env: SECRET }, subject_token: { env: SECRET }, actor_token: { env: SECRET } } } }
+  f: { credentials: { tools: { type: jwt_bearer, issuer: "https://id", assertion: { env: SECRET } } } }
+  g: { credentials: { tools: { type: jwt_bearer, issuer: "https://id", key: { env: SECRET }, claims: { iss: i, sub: s } } } }
+  h: { credentials: { tools: { type: signed_jwt, alg: HS256, key: { env: SECRET } } } }
 sessions:
   - { principal: a, agent: x, key: { env: SECRET } }
 `
@@ -53,7 +57,7 @@ function everythingShown (text: string): string {
 
 t.test('a literal where a secret belongs is refused by its path, not by its value', async (t) => {
   t.strictSame(complaints(EVERYWHERE), [])
-  t.equal(PLACES, 22)
+  t.equal(PLACES, 28)
   for (let place = 0; place < PLACES; place += 1) {
     const problems = problemsOf(withAt(place, `"${CANARY}"`))
     // The path of a CA or a certificate is no secret, so there a text is one.

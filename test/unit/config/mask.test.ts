@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -35,6 +36,14 @@ principals:
   d:
     credentials:
       tools: { type: json_refresh, url: "https://h/r", method: PUT, headers: { x-a: b, x-key: { env: H } }, body: [1, null, "{refresh_token}", { k: { env: B } }], refresh_token: { env: R }, access_token: { env: A } }
+  e: { credentials: { tools: { type: client_credentials, issuer: "https://id", client_id: c, client_key: { file: /k.pem }, client_key_id: k, client_key_alg: ES256 } } }
+  f: { credentials: { tools: { type: token_exchange, token_endpoint: "https://id/t", client_id: c, client_secret: { env: S }, subject_token: { env: SUBJECT }, subject_token_type: jwt, requested_token_type: access_token, audience: a, actor_token: { env: ACTOR } } } }
+  g: { credentials: { tools: { type: token_exchange, issuer: "https://id", resource: "https://r" } } }
+  h: { credentials: { tools: { type: jwt_bearer, issuer: "https://id", assertion: { file: /assertion } } } }
+  i: { credentials: { tools: { type: jwt_bearer, issuer: "https://id", key: { env: PEM }, alg: PS256, key_id: k, typ: x+jwt, claims: { iss: i, sub: s, deep: [1, { a: null }] }, lifetime: 90s } } }
+  j: { credentials: { tools: { type: signed_jwt, alg: HS256, key: { env: MAC } } } }
+  k: { credentials: { tools: { type: command, command: [helper, --secret, hidden-argument] } } }
+  l: { credentials: { tools: { type: refresh_token } } }
 sessions:
   - { principal: a, agent: x, key: { env: K }, expires_at: "2027-01-01T00:00:00Z" }
 `
@@ -57,6 +66,13 @@ t.test('the effective config is one itself, and the same one', async (t) => {
     principals: {
       a: { credentials: { tools: { type: 'api_token', token: { command: ['pass', '…'] } } } },
       b: { credentials: { tools: { token_endpoint: 'https://id/t?…', client_auth: 'client_secret_basic', resource: 'https://h/mcp', access_token: { env: 'A' } } } },
+      e: { credentials: { tools: { client_auth: 'private_key_jwt', client_key: { file: '/k.pem' }, client_key_id: 'k', client_key_alg: 'ES256' } } },
+      f: { credentials: { tools: { subject_token: { env: 'SUBJECT' }, subject_token_type: 'urn:ietf:params:oauth:token-type:jwt', actor_token_type: 'urn:ietf:params:oauth:token-type:access_token', resource: undefined } } },
+      h: { credentials: { tools: { assertion: { file: '/assertion' }, resource: 'https://h/mcp' } } },
+      i: { credentials: { tools: { key: { env: 'PEM' }, claims: { iss: 'i', deep: [1, { a: null }] }, lifetime: '90s' } } },
+      j: { credentials: { tools: { alg: 'HS256', key: { env: 'MAC' }, typ: 'JWT', claims: {}, lifetime: '10m' } } },
+      k: { credentials: { tools: { type: 'command', command: ['helper', '…'] } } },
+      l: { credentials: { tools: { type: 'refresh_token', client_id: undefined, refresh_token: undefined } } },
       d: { credentials: { tools: { body: [1, null, '{refresh_token}', { k: { env: 'B' } }], headers: { 'x-key': { env: 'H' } } } } },
     },
     sessions: [{ principal: 'a', agent: 'x', key: { env: 'K' }, expires_at: '2027-01-01T00:00:00.000Z' }],
@@ -85,11 +101,15 @@ t.test('problems, one a line', async (t) => {
 })
 
 t.test('every secret is read, and each that cannot be used is named', async (t) => {
-  const env = { KEY: 'pem\npem', S: 's', R: 'r', A: 'a', H: 'h', B: 'b', K: `vk_${'a'.repeat(43)}` }
+  const pem = (type: 'rsa' | 'ec') => (type === 'rsa' ? generateKeyPairSync('rsa', { modulusLength: 2048 }) : generateKeyPairSync('ec', { namedCurve: 'P-256' })).privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
+  const env = { KEY: 'pem\npem', PEM: pem('rsa'), MAC: 'm'.repeat(32), SUBJECT: 'st', ACTOR: 'at', S: 's', R: 'r', A: 'a', H: 'h', B: 'b', K: `vk_${'a'.repeat(43)}` }
   const path = join(t.testdir(), 'key')
   writeFileSync(path, 'pem')
   chmodSync(path, 0o600)
-  const text = FULL.replace('/run/my key', path).replace('ca.pem', path).replace('c.pem', path).replace('pass, show, hidden-argument', `${process.execPath}, -e, console.log(1)`)
+  const keyPath = join(path, '..', 'k.pem')
+  writeFileSync(keyPath, pem('ec'))
+  chmodSync(keyPath, 0o600)
+  const text = FULL.replace('/k.pem', keyPath).replace('/assertion', path).replace('[helper, --secret, hidden-argument]', `["${process.execPath}", -e, "console.log(1)"]`).replace('/run/my key', path).replace('ca.pem', path).replace('c.pem', path).replace('pass, show, hidden-argument', `${process.execPath}, -e, console.log(1)`)
   t.strictSame(await checkSecrets(loadConfigText(text, { env })), [])
 
   const problems = await checkSecrets(loadConfigText(FULL, { env: {} }))
@@ -97,7 +117,15 @@ t.test('every secret is read, and each that cannot be used is named', async (t) 
     'state.key', 'upstreams.tools.tls.ca', 'upstreams.tools.tls.cert', 'upstreams.tools.tls.key', 'principals.a.credentials.tools.token',
     'principals.b.credentials.tools.client_secret', 'principals.b.credentials.tools.refresh_token', 'principals.b.credentials.tools.access_token',
     'principals.c.credentials.tools.client_secret', 'principals.d.credentials.tools.headers.x-key', 'principals.d.credentials.tools.body[3].k',
-    'principals.d.credentials.tools.refresh_token', 'principals.d.credentials.tools.access_token', 'sessions[0].key',
+    'principals.d.credentials.tools.refresh_token', 'principals.d.credentials.tools.access_token',
+    'principals.e.credentials.tools.client_key', 'principals.f.credentials.tools.client_secret', 'principals.f.credentials.tools.subject_token', 'principals.f.credentials.tools.actor_token',
+    'principals.h.credentials.tools.assertion', 'principals.i.credentials.tools.key', 'principals.j.credentials.tools.key', 'principals.k.credentials.tools.command', 'sessions[0].key',
+  ])
+  const wrongKeys = await checkSecrets(loadConfigText(text.replace('client_key_alg: ES256', 'client_key_alg: RS256'), { env: { ...env, PEM: pem('ec'), MAC: 'hidden' } }))
+  t.strictSame(wrongKeys.map((problem) => `${problem.path}: ${problem.message.replace(keyPath, 'K')}`), [
+    'principals.e.credentials.tools.client_key: file K cannot sign with RS256: its key is for ES256',
+    'principals.i.credentials.tools.key: env PEM cannot sign with PS256: its key is for ES256',
+    'principals.j.credentials.tools.key: env MAC is too short for HS256: it must have at least 32 bytes (RFC 7518)',
   ])
   t.strictSame(problems.at(-1), { path: 'sessions[0].key', line: 0, column: 0, message: 'the environment variable K is not set' })
   t.strictSame(await checkSecrets(load('upstreams: { a: { url: http://localhost } }\nstate: { driver: memory }')), [])

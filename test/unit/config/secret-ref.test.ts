@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
@@ -137,4 +137,42 @@ t.test('command', async (t) => {
   t.equal(await refusal(t, { command: ['/no/such/program'] }), 'command /no/such/program was not found')
   t.equal(await refusal(t, { command: ['/etc/passwd'] }), 'command /etc/passwd could not be run (EACCES)')
   t.match(await refusal(t, node(''), { env: { NAME: `${CANARY}\0` } }), /could not be run \(ERR_INVALID_ARG_VALUE\)$/)
+})
+
+t.test('a command is ended with everything that it has started', async (t) => {
+  const program = process.execPath
+  const grandchild = 'require("child_process").spawn(process.execPath, ["-e", "process.send ? 0 : setInterval(() => {}, 1000)"], { stdio: ["ignore", 1, "ignore"] })'
+  const pidFile = join(t.testdir(), 'pid')
+  const script = (then: string): SecretSource => ({ command: [program, '-e', `const c = ${grandchild}; require("fs").writeFileSync(${JSON.stringify(pidFile)}, String(c.pid)); ${then}`] })
+  const isGone = async (): Promise<boolean> => {
+    const pid = Number(readFileSync(pidFile, 'utf8'))
+    for (let turn = 0; turn < 500; turn++) {
+      try {
+        process.kill(pid, 0)
+        // One that is ended and that nobody has asked for is a zombie for as long as the test's container has no init.
+        if (/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))) return true
+      } catch {
+        return true
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    return false
+  }
+  t.equal(await refusal(t, script('setInterval(() => {}, 1000)'), { timeoutMs: 2_000 }), `command ${program} did not end within 2 s`)
+  t.ok(await isGone(), 'it hangs')
+  t.equal(await refusal(t, script('process.exit()'), { timeoutMs: 2_000 }), `command ${program} did not end within 2 s`)
+  t.ok(await isGone(), 'it leaves a program behind that holds its output open')
+  t.equal(await refusal(t, script('setInterval(() => process.stdout.write("x".repeat(10_000)), 1)')), `command ${program} printed more than 64 KiB`)
+  t.ok(await isGone(), 'it floods')
+})
+
+t.test('a command that has got away is let go', async (t) => {
+  const escape = 'require("child_process").spawn(process.execPath, ["-e", "setTimeout(() => {}, 1500)"], { stdio: ["ignore", 1, "ignore"], detached: true }).unref(); process.exit()'
+  t.match(await refusal(t, { command: [process.execPath, '-e', escape] }, { timeoutMs: 1_000 }), /did not end within 1 s$/)
+})
+
+t.test('what a command writes to stderr is nobody\'s to read, however much it is', async (t) => {
+  const flood = `for (let n = 0; n < 200; n++) console.error("${CANARY}".repeat(1000)); console.log("ok")`
+  t.equal(await read({ command: [process.execPath, '-e', flood] }), 'ok')
+  t.match(await refusal(t, { command: [process.execPath, '-e', `${flood}; process.exit(7)`] }), /failed with exit code 7$/)
 })

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import t from 'tap'
 import { Credential } from '../../../src/credential/credential.js'
-import { authorizationServer } from '../../../src/credential/grants/oauth.js'
+import { authorizationServer } from '../../../src/credential/grants/authorization-server.js'
 import { askTokenEndpoint, retryAfter } from '../../../src/credential/grants/token-endpoint.js'
 import { recordName } from '../../../src/credential/record.js'
 import { Secret } from '../../../src/secret.js'

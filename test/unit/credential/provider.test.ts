@@ -271,6 +271,7 @@ t.test('row 55: at the start, an issuer that hangs holds up neither other issuer
     clock,
     emit: () => {}
   })
+  await principals.load()
   void principals.warm()
   await settled()
   t.equal(read.filter((source) => source === 'hanging').length, 8, 'eight at once')
@@ -288,6 +289,7 @@ t.test('row 55: a start that is broken off begins no more', async (t) => {
   const opened = gate()
   const token = { source: 's', read: async () => { read++; await opened.opened; return new Secret('t') } }
   const principals = new Principals({ configured: Array.from({ length: 20 }, (_, nth) => ({ id: `p${nth}`, tools: undefined, credentials: new Map([['tools', { type: 'api_token' as const, token }]]) })), complete: unasked, vault: vaultOf(memoryStore()), clock, emit: () => {} })
+  await principals.load()
   const warming = principals.warm()
   await settled()
   const closing = principals.close()

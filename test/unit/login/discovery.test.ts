@@ -24,7 +24,7 @@ t.test('the metadata that the challenge names is read, and nothing else', async 
     '/mcp': challenge(`realm="x", resource_metadata="${origin}/meta", scope="read write"`),
     '/meta': { resource: `${origin}/mcp`, authorization_servers: [origin, 'https://second.example'], scopes_supported: ['other'] },
   }))
-  t.match(await discoverResource(upstreamAt(peer.mcp), undefined, never), {
+  t.match(await discoverResource(upstreamAt(peer.mcp), peer.mcp, never), {
     resource: peer.mcp, issuers: [new URL(peer.origin), new URL('https://second.example')], scope: 'read write',
   })
   t.same(pathsOf(peer), ['POST /mcp', 'GET /meta'])
@@ -35,19 +35,19 @@ t.test('without a challenge the well-known places are asked, that of the path fi
   const described = (origin: string) => ({ resource: `${origin}/mcp`, authorization_servers: [origin], scopes_supported: ['a', 'b', 7] })
   for (const plain of [answer(200, {}), answer(401, {}), answer(401, {}, { 'www-authenticate': 'Basic realm="x"' }), answer(401, {}, { 'www-authenticate': '"' })]) {
     const peer = await startLoginPeer(t, (origin) => ({ '/mcp': plain, [RESOURCE_PATH]: described(origin) }))
-    t.match(await discoverResource(upstreamAt(peer.mcp), undefined, never), { resource: peer.mcp, scope: 'a b' })
+    t.match(await discoverResource(upstreamAt(peer.mcp), peer.mcp, never), { resource: peer.mcp, scope: 'a b' })
     t.same(pathsOf(peer), ['POST /mcp', `GET ${RESOURCE_PATH}`])
   }
   const root = await startLoginPeer(t, (origin) => ({ '/mcp': answer(401, {}), [RESOURCE_PATH]: answer(404, {}), '/.well-known/oauth-protected-resource': described(origin) }))
-  await discoverResource(upstreamAt(root.mcp), undefined, never)
+  await discoverResource(upstreamAt(root.mcp), root.mcp, never)
   t.same(pathsOf(root), ['POST /mcp', `GET ${RESOURCE_PATH}`, 'GET /.well-known/oauth-protected-resource'])
 })
 
 t.test('an upstream that is a whole host has one well-known place', async (t) => {
   const peer = await startLoginPeer(t, (origin) => ({ '/': answer(405, {}), '/.well-known/oauth-protected-resource': { resource: origin, authorization_servers: [origin] } }))
-  t.match(await discoverResource(upstreamAt(peer.origin), undefined, never), { resource: peer.origin, scope: undefined })
+  t.match(await discoverResource(upstreamAt(peer.origin), peer.origin, never), { resource: peer.origin, scope: undefined })
   const silent = await startLoginPeer(t, () => ({ '/': answer(405, {}) }))
-  await t.rejects(discoverResource(upstreamAt(silent.origin), undefined, never), { message: /does not say which authorization server .* --issuer$/ })
+  await t.rejects(discoverResource(upstreamAt(silent.origin), silent.origin, never), { message: /does not say which authorization server .* --issuer$/ })
   t.equal(silent.seen.length, 2)
 })
 
@@ -63,11 +63,11 @@ t.test('a scope that fits into no address is left out', async (t) => {
     '/mcp': challenge(`resource_metadata="${origin}${RESOURCE_PATH}", scope="bad\\"scope"`),
     [RESOURCE_PATH]: { resource: `${origin}/mcp`, authorization_servers: [origin], scopes_supported: Array.from({ length: 5_000 }, (_, i) => `s${i}`) },
   }))
-  t.equal((await discoverResource(upstreamAt(peer.mcp), undefined, never)).scope, undefined)
+  t.equal((await discoverResource(upstreamAt(peer.mcp), peer.mcp, never)).scope, undefined)
 })
 
 t.test('over plain http nobody is believed who is not on this machine', async (t) => {
-  await t.rejects(discoverResource(upstreamAt('http://mcp.example/mcp'), undefined, never), { message: /reached by plain http, .* --issuer$/ })
+  await t.rejects(discoverResource(upstreamAt('http://mcp.example/mcp'), 'http://mcp.example/mcp', never), { message: /reached by plain http, .* --issuer$/ })
 })
 
 t.test('an upstream is asked as its tls says', async (t) => {
@@ -80,11 +80,11 @@ t.test('an upstream is asked as its tls says', async (t) => {
   await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve))
   t.teardown(async () => await new Promise((resolve) => { server.close(resolve); server.closeAllConnections() }))
   const url = `https://localhost:${(server.address() as AddressInfo).port}/mcp`
-  await t.rejects(discoverResource(upstreamAt(url), undefined, never), { message: /cannot be reached \((UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_GET_ISSUER_CERT_LOCALLY)\)/ })
+  await t.rejects(discoverResource(upstreamAt(url), url, never), { message: /cannot be reached \((UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_GET_ISSUER_CERT_LOCALLY)\)/ })
   const file = join(t.testdir(), 'ca.pem')
   writeFileSync(file, ca.cert)
   const trusting = loadConfigText(`upstreams: { tools: { url: "${url}", tls: { ca: "${file}" } } }`, { env: {} }).upstreams.get('tools') as UpstreamConfig
-  t.match(await discoverResource(trusting, undefined, never), { resource: url, scope: 'over-tls' })
+  t.match(await discoverResource(trusting, url, never), { resource: url, scope: 'over-tls' })
 })
 
 t.test('an upstream elsewhere names no issuer on this machine', async (t) => {
@@ -98,7 +98,7 @@ t.test('an upstream elsewhere names no issuer on this machine', async (t) => {
   const file = join(t.testdir(), 'ca.pem')
   writeFileSync(file, ca.cert)
   const upstream = loadConfigText(`upstreams: { tools: { url: "${url}", tls: { ca: "${file}" } } }`, { env: {} }).upstreams.get('tools') as UpstreamConfig
-  await t.rejects(discoverResource(upstream, undefined, never), { message: /authorization server without TLS, http:\/\/127\.0\.0\.1:9200/ })
+  await t.rejects(discoverResource(upstream, url, never), { message: /authorization server without TLS, http:\/\/127\.0\.0\.1:9200/ })
 })
 
 const OIDC = '/.well-known/openid-configuration'
@@ -246,12 +246,12 @@ t.test('the scope that the issuer names is kept as it names it, or else the one 
   }
 })
 
-t.test('an access token without a refresh token is kept as the token that it is', async (t) => {
+t.test('an access token without a refresh token is kept for as long as it lives', async (t) => {
   const peer = await startLoginPeer(t, (_origin, { access }) => ({ '/token': { access_token: access, token_type: 'Bearer', expires_in: 600 } }))
   const { person, saved, result } = startLogin(t, oneTool(peer.mcp))
   await fetch(callbackOf(await person.visited(), { code: 'x', iss: peer.origin }))
   t.match(await result, { refreshToken: false, expiresAt: Number })
-  t.match(saved, [{ given: { type: 'api_token', token: peer.tokens.access, expires_in: Number, refresh_token: undefined } }])
+  t.match(saved, [{ given: { type: 'refresh_token', access_token: peer.tokens.access, expires_in: Number, refresh_token: undefined } }])
 })
 
 t.test('a plain-http issuer that a person named is warned of', async (t) => {

@@ -78,7 +78,7 @@ t.test('where none runs the state is used, and memory is none', async (t) => {
   const config = configOf('{ listen: "127.0.0.1:1", token: { env: ADMIN } }', gone, `lmdb, path: "${folder}"`)
   const keeper = await openKeeper(config, systemClock, never)
   t.equal(keeper.where, `in the state (${folder})`)
-  await t.rejects(keeper.save('alice', 'tools', { type: 'refresh_token' }), { name: 'LoginError', message: /^the login could not be kept: .*client_id: is required/ })
+  await t.rejects(keeper.save('alice', 'tools', { type: 'refresh_token', refresh_token: 'rt' }), { name: 'LoginError', message: /^the login could not be kept: .*; client_id: is required beside refresh_token$/ })
   await keeper.save('alice', 'tools', GIVEN)
   await keeper.close()
 })

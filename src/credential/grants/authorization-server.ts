@@ -1,0 +1,65 @@
+import * as oauth from 'oauth4webapi'
+import type { Clock } from '../../clock.js'
+import type { TokenEndpointConfig } from '../../config/config.js'
+import { GrantError } from './grant.js'
+import { askTokenEndpoint } from './token-endpoint.js'
+
+/** What a grant needs of its authorization server; discovered once and then kept (RFC 8414). */
+export type ServerOf = () => Promise<oauth.AuthorizationServer>
+
+/**
+ * The server that the config names: by its token endpoint, or by its issuer, whose metadata is fetched when first
+ * needed and again after a failure. The metadata's `issuer` must be the configured one to the letter (RFC 8414 §3.3).
+ */
+export function authorizationServer (config: TokenEndpointConfig, clock: Clock): ServerOf {
+  if (config.tokenEndpoint !== undefined) {
+    // Assertions are for the issuer. Where only its token endpoint is known, that is its name (RFC 7523 §3).
+    const server = { issuer: config.tokenEndpoint.href, token_endpoint: config.tokenEndpoint.href }
+    return async () => server
+  }
+  const issuer = config.issuer as URL
+  let known: Promise<oauth.AuthorizationServer> | undefined
+  return () => {
+    known ??= discover(issuer, clock).catch((error: unknown) => {
+      known = undefined
+      throw error
+    })
+    return known
+  }
+}
+
+async function discover (issuer: URL, clock: Clock): Promise<oauth.AuthorizationServer> {
+  let failure: unknown
+  // An issuer publishes one or the other, and often both; OpenID Connect's place is the older one.
+  for (const algorithm of ['oauth2', 'oidc'] as const) {
+    try {
+      const response = await oauth.discoveryRequest(issuer, { algorithm, [oauth.customFetch]: fetchMetadata(clock), [oauth.allowInsecureRequests]: true })
+      const server = await oauth.processDiscoveryResponse(issuer, response)
+      failure = unfit(issuer, server)
+      if (failure === undefined) return server
+    } catch (error) {
+      failure = error
+    }
+  }
+  const told = failure instanceof GrantError ? failure : undefined
+  const reason = told?.reason ?? 'its metadata is not what RFC 8414 asks for, or names another issuer'
+  throw new GrantError('unavailable', `the issuer ${issuer.origin} could not be discovered: ${reason}`, { retryAfter: told?.retryAfter })
+}
+
+function fetchMetadata (clock: Clock) {
+  return async (url: string, options: object): Promise<Response> => {
+    return Response.json(await askTokenEndpoint(url, options, { now: () => clock.now(), whom: 'its metadata endpoint' }))
+  }
+}
+
+/** Metadata may send the grant to another host, as large issuers do, but never from https down to http. */
+function unfit (issuer: URL, server: oauth.AuthorizationServer): GrantError | undefined {
+  if (server.token_endpoint === undefined || !URL.canParse(server.token_endpoint)) return new GrantError('unavailable', 'its metadata names no token_endpoint')
+  if (issuer.protocol === 'https:' && !server.token_endpoint.startsWith('https:')) return new GrantError('unavailable', 'its metadata names a token_endpoint without TLS')
+  return undefined
+}
+
+/** Where a grant of this config asks; empty as long as nobody knows. */
+export function originOf (config: TokenEndpointConfig): string {
+  return (config.tokenEndpoint ?? config.issuer)?.origin ?? ''
+}
