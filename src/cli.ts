@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command, Option } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { closest, distance } from 'fastest-levenshtein'
 import type { LoginVerbOptions } from './cli/login.js'
 import { DEFAULT_CONFIG } from './cli/config-path.js'
@@ -18,7 +18,8 @@ Start here:
   $ mcp-valet demo                     see it work: an issuer, an MCP server and the sidecar on this machine
   $ mcp-valet check -c my.yaml         every mistake in a config, with its line
   $ mcp-valet keygen                   a new session key for an agent
-  $ mcp-valet serve -c my.yaml         run it`)
+  $ mcp-valet serve -c my.yaml         run it
+  $ mcp-valet status -c my.yaml        how its credentials stand, while it runs`)
 
 const configOption = (): Option => new Option('-c, --config <file>', 'the config').env('MCP_VALET_CONFIG').default(DEFAULT_CONFIG)
 
@@ -32,6 +33,78 @@ program.command('serve', { isDefault: true })
     if (verb !== undefined) return unknownVerb(verb)
     const { serve } = await import('./cli/serve.js')
     finish(await serve({ ...options, env: process.env, stop: stopSignal() }))
+  })
+
+/** The options by which a verb finds a running sidecar. */
+const findingSidecar = (verb: Command): Command => verb
+  .addOption(configOption())
+  .addOption(new Option('--admin-url <url>', 'where the admin listener is, in place of admin.listen in the config: http://host:port or unix:/path.sock').env('MCP_VALET_ADMIN_URL'))
+  .option('--admin-token-file <file>', 'the admin token, in place of $MCP_VALET_ADMIN_TOKEN and of admin.token in the config')
+
+/** Those, and what it ends with. */
+const aboutSidecar = (verb: Command): Command => findingSidecar(verb)
+  .addHelpText('after', `
+Ends with 0: done. 1: refused, or failed. 2 (status alone): a credential needs a person. 3: the sidecar cannot be reached.`)
+
+interface SidecarOptions { config: string, adminUrl?: string, adminTokenFile?: string, json?: true }
+
+const terminal = async () => (await import('./cli/terminal.js')).createTerminal(process, process.env)
+
+const names = (text: string, before: readonly string[] = []): string[] => {
+  const given = text.split(',').map((name) => name.trim()).filter((name) => name !== '')
+  if (given.length === 0) throw new InvalidArgumentError('Expected names of tools or globs, with commas between them.')
+  return [...before, ...given]
+}
+
+const session = program.command('session').description('make, list and revoke session keys of a running sidecar')
+
+aboutSidecar(session.command('create'))
+  .description('open a session for an agent, and print its key')
+  .requiredOption('--principal <name>', 'on whose behalf the agent calls')
+  .requiredOption('--agent <name>', 'the name of the agent')
+  .option('--tools <list>', 'the tools that it may call, names or globs: search_*,whoami', names)
+  .option('--deny <list>', 'tools that it may not call', names)
+  .option('--ttl <duration>', 'how long it lives, such as 2h or 30d; without it it has no end')
+  .option('--json', 'the API\'s answer, for scripts')
+  .option('--key-only', 'print the key alone, as where standard output is no terminal')
+  .action(async (options: SidecarOptions & { principal: string, agent: string, tools?: string[], deny?: string[], ttl?: string, keyOnly?: true }) => {
+    const { createSession } = await import('./cli/session.js')
+    finish(await createSession({ ...options, env: process.env }, await terminal()))
+  })
+
+aboutSidecar(session.command('list'))
+  .description('list the sessions, without their keys')
+  .option('--principal <name>', 'those of one principal')
+  .option('--json', 'for scripts')
+  .action(async (options: SidecarOptions & { principal?: string }) => {
+    const { listSessions } = await import('./cli/session.js')
+    finish(await listSessions({ ...options, env: process.env }, await terminal()))
+  })
+
+aboutSidecar(session.command('revoke'))
+  .description('end sessions: the next call is refused, open streams end')
+  .argument('<id...>', 'as session list and session create show them')
+  .action(async (ids: string[], options: SidecarOptions) => {
+    const { revokeSessions } = await import('./cli/session.js')
+    finish(await revokeSessions(ids, { ...options, env: process.env }, await terminal()))
+  })
+
+aboutSidecar(program.command('status'))
+  .description('upstreams and credentials of a running sidecar: state, expiry, last refresh, last error')
+  .option('--json', 'for scripts')
+  .option('--watch', 'look again every 2 seconds, until it is stopped')
+  .action(async (options: SidecarOptions & { watch?: true }) => {
+    const { status } = await import('./cli/status.js')
+    finish(await status({ ...options, env: process.env, stop: options.watch === true ? stopSignal() : new AbortController().signal }, await terminal()))
+  })
+
+aboutSidecar(program.command('refresh'))
+  .description('renew a credential of a running sidecar now, whatever its expiry')
+  .argument('<principal>').argument('<upstream>')
+  .option('--json', 'the API\'s answer, for scripts')
+  .action(async (principal: string, upstream: string, options: SidecarOptions) => {
+    const { refresh } = await import('./cli/refresh.js')
+    finish(await refresh(principal, upstream, { ...options, env: process.env }, await terminal()))
   })
 
 program.command('demo')
@@ -65,11 +138,10 @@ program.command('keygen')
     process.stdout.write(mintSessionKey().reveal() + '\n')
   })
 
-program.command('login')
+findingSidecar(program.command('login'))
   .description('log a person in at an upstream\'s authorization server (OAuth, PKCE) and keep the refresh token for a principal')
   .requiredOption('--principal <name>', 'on whose behalf agents will call')
   .requiredOption('--upstream <name>', 'where they will call')
-  .addOption(configOption())
   .option('--issuer <url>', 'the authorization server, where neither the config nor the upstream names it, or several are named')
   .option('--client-id <id>', 'a client that is registered there, or the https address of a client-id metadata document')
   .option('--scope <scopes>', 'what to ask for, with spaces between')
@@ -80,7 +152,7 @@ program.command('login')
   .option('--json', 'print what came of it as JSON, without tokens')
   .action(async (options: Omit<LoginVerbOptions, 'env' | 'stop'>) => {
     const { runLogin } = await import('./cli/login.js')
-    finish(await runLogin({ ...options, env: process.env, stop: stopSignal() }))
+    finish(await runLogin({ ...options, env: process.env, stop: stopSignal() }, await terminal()))
   })
 
 /** Aborted by the first SIGINT or SIGTERM; the second one does not wait. As PID 1 a process gets no handling of its own. */

@@ -1,6 +1,7 @@
 import { Directory } from './caller/directory.js'
 import { SessionBook } from './caller/sessions.js'
 import { systemClock, type Clock } from './clock.js'
+import { AdminTokenError, readAdminToken } from './config/admin-token.js'
 import type { Config } from './config/config.js'
 import type { Control } from './control.js'
 import type { CredentialTypes } from './credential/grants/custom.js'
@@ -41,7 +42,8 @@ export interface SidecarOptions {
 /**
  * Puts the parts together and starts them. Resolves once both listeners accept calls.
  * @throws {StateError} where the state cannot be opened
- * @throws {SecretRefError | RangeError} where a session key of the config cannot be used, or a credential type is not registered
+ * @throws {SecretRefError | RangeError} where a session key or the admin token of the config cannot be used, or a
+ *   credential type is not registered
  */
 export async function createSidecar (config: Config, options: SidecarOptions = {}): Promise<Sidecar> {
   const clock = options.clock ?? systemClock
@@ -65,12 +67,24 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   const parts = { config, vault, principals, clock, emit, calls }
   const closers: Array<() => Promise<void>> = [async () => await vault.close(), async () => await principals.close()]
   let closing: Promise<void> | undefined
+  let proxyUrl = ''
   try {
     const { directory, sessions } = await openSessions(parts)
     const keys = { find: directory.find.bind(directory), seek: config.state.driver === 'memory' ? undefined : sessions.seek.bind(sessions) }
     const front = createFront({ config, keys, credentialFor: principals.find.bind(principals), clock, emit, limits, calls })
     const control: Control = { sessions, principals, credentials: principals.credentials }
-    const admin = createAdmin({ limits, metrics, unready: () => closing === undefined ? [] : ['stopping'] })
+    const admin = createAdmin({
+      limits,
+      metrics,
+      unready: () => closing === undefined ? [] : ['stopping'],
+      clock,
+      emit,
+      control,
+      token: config.admin.token,
+      callers: config.callers,
+      listen: config.admin.listen,
+      endpoints: () => ({ proxy: proxyUrl, header: config.callers.header, upstreams: [...config.upstreams.values()] }),
+    })
     closers.push(async () => await admin.close(), async () => await front.close())
     const stopFollowing = follow(vault, { sessions, principals, emit })
     closers.push(async () => stopFollowing())
@@ -84,7 +98,8 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       await vault.close()
       emit({ event: 'stopped' })
     }
-    const proxyUrl = await listen(front, config.listen)
+    await checkAdminToken(config.admin.token, emit)
+    proxyUrl = await listen(front, config.listen)
     const adminUrl = await listen(admin, config.admin.listen)
     void principals.warm()
     emit({ event: 'listening', proxy: proxyUrl, admin: adminUrl, upstreams, principals: config.principals.size })
@@ -106,6 +121,20 @@ async function openSessions ({ config, vault, principals, clock, emit, calls }: 
   await sessions.load()
   for (const session of config.sessions) sessions.configure(session, await session.key.read())
   return { directory, sessions }
+}
+
+/**
+ * One that is there must be fit for it, from the start. One that is not there yet is no reason not to serve agents: the
+ * admin API says so, and the log, until it comes.
+ * @throws {AdminTokenError}
+ */
+async function checkAdminToken (token: Config['admin']['token'], emit: (event: ValetEvent) => void): Promise<void> {
+  try {
+    if (token !== undefined) await readAdminToken(token)
+  } catch (error) {
+    if (error instanceof AdminTokenError) throw error
+    emit({ event: 'warning', reason: `the admin API answers 503 until its token can be read: ${(error as Error).message}` })
+  }
 }
 
 function listenersOf ({ onEvent, onRefresh, onRevoked }: SidecarOptions): Array<(event: ValetEvent) => void> {

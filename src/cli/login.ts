@@ -3,55 +3,56 @@ import { ConfigError, loadConfigFile } from '../config/load.js'
 import { renderProblems, ValueError } from '../config/problem.js'
 import { SecretRefError } from '../config/secret-ref.js'
 import { formatDuration, parsePositiveDuration } from '../config/units.js'
-import { openKeeper } from '../login/keeper.js'
 import { login, type LoggedIn, type Person } from '../login/login.js'
 import { planOf, type LoginFlags, type Plan } from '../login/plan.js'
 import { LoginError } from '../login/problem.js'
 import { StateError } from '../state/store.js'
+import type { TargetOptions } from './admin-target.js'
 import { askPerson } from './ask-person.js'
 import { openBrowser } from './browser.js'
+import { openKeeper } from './login-keeper.js'
+import { printable, printableJson } from './printable.js'
+import type { Terminal } from './terminal.js'
+import { relative } from './when.js'
 
-export interface LoginVerbOptions extends LoginFlags {
-  readonly config: string
+export interface LoginVerbOptions extends LoginFlags, TargetOptions {
   readonly redirectPort?: string
   /** False with --no-browser. */
   readonly browser: boolean
   readonly timeout: string
   readonly yes?: true
   readonly json?: true
-  readonly env: NodeJS.ProcessEnv
   readonly stop: AbortSignal
 }
+
+const NO_REFRESH_TOKEN = 'the issuer gave no refresh token. When the access token ends, somebody must log in again. Let this client have refresh tokens at the issuer, or ask with --scope for what it gives them for, often offline_access.'
 
 /**
  * `mcp-valet login`: what happens is told on standard error, what came of it on standard output. No token is on either.
  * @returns the exit code
  */
-export async function runLogin (options: LoginVerbOptions): Promise<0 | 1> {
+export async function runLogin (options: LoginVerbOptions, terminal: Terminal): Promise<0 | 1> {
   try {
     const [timeoutMs, redirectPort] = [timeoutOf(options.timeout), portOf(options.redirectPort)]
     const config = await loadConfigFile(options.config, options.env)
     const plan = planOf(config, options)
-    const keeper = await openKeeper(config, systemClock, options.stop)
+    const warn = (what: string): void => { terminal.err(`${terminal.palette.warm('warning')}: ${what}\n`) }
+    const keeper = await openKeeper(config, options, systemClock, warn)
     try {
-      const person = personOf(options, plan, timeoutMs)
-      if (plan.replaces !== undefined) person.tell(`Note: from then on this login counts for ${plan.principal} at ${plan.upstream.name}, and not the ${plan.replaces} of the config.`)
+      const person = personOf(options, plan, timeoutMs, terminal)
+      if (plan.replaces !== undefined) person.tell(`Note: from then on this login counts for ${printable(plan.principal)} at ${plan.upstream.name}, and not the ${plan.replaces} of the config.`)
       const result = await login(plan, { clock: systemClock, person, save: keeper.save, stop: options.stop, redirectPort, timeoutMs })
-      if (!result.refreshToken) person.tell(NO_REFRESH_TOKEN)
-      process.stdout.write(options.json === true ? asJson(plan, result, keeper.where) : asText(plan, result, keeper.where))
+      if (!result.refreshToken) warn(NO_REFRESH_TOKEN)
+      terminal.out(options.json === true ? asJson(plan, result, keeper.where, terminal) : asText(plan, result, keeper.where))
       return 0
     } finally {
       await keeper.close()
     }
   } catch (error) {
-    const sentence = sentenceOf(error, options.config)
-    if (options.json === true) process.stdout.write(JSON.stringify({ logged_in: false, error: sentence }) + '\n')
-    process.stderr.write(`mcp-valet login: ${sentence}\n`)
+    terminal.err(`${terminal.palette.bad('error')}: ${sentenceOf(error, options.config)}\n`)
     return 1
   }
 }
-
-const NO_REFRESH_TOKEN = 'Warning: the issuer gave no refresh token. When the access token ends, somebody must log in again. Let this client have refresh tokens at the issuer, or ask for the scope that it gives them for, often offline_access, with --scope.'
 
 function timeoutOf (text: string): number {
   try {
@@ -69,8 +70,8 @@ function portOf (text: string | undefined): number {
   throw new LoginError('--redirect-port: expected a port from 1 to 65535')
 }
 
-function personOf (options: LoginVerbOptions, { principal }: Plan, timeoutMs: number): Person {
-  const tell = (line: string): void => { process.stderr.write(`${line}\n`) }
+function personOf (options: LoginVerbOptions, { principal }: Plan, timeoutMs: number, { err, palette: { strong } }: Terminal): Person {
+  const tell = (line: string): void => { err(`${line}\n`) }
   return {
     tell,
     async agree (question) {
@@ -79,33 +80,32 @@ function personOf (options: LoginVerbOptions, { principal }: Plan, timeoutMs: nu
       return await askPerson(question, { input: process.stdin, output: process.stderr, stop: options.stop })
     },
     visit (address, port) {
-      const remote = options.env.SSH_CONNECTION !== undefined
-      tell(`\nOpen this page in a browser to log in as ${principal}:\n\n  ${address.href}\n`)
-      if (remote) tell(`This is an SSH session: on the machine where the browser is, first forward the port that it is sent back to:\n\n  ssh -L ${port}:127.0.0.1:${port} ${hereOf(options.env)}\n`)
+      const remote = options.env.SSH_CONNECTION
+      tell(`\nOpen this page in a browser to log in as ${printable(principal)}:\n\n  ${strong(address.href)}\n`)
+      if (remote !== undefined) tell(`This is an SSH session: on the machine where the browser is, first forward the port that it is sent back to:\n\n  ssh -L ${port}:127.0.0.1:${port} ${serverIn(remote)}\n`)
       tell(`Waiting for up to ${formatDuration(timeoutMs)}; Ctrl-C cancels.`)
-      if (options.browser && !remote) openBrowser(address)
+      if (options.browser && remote === undefined) openBrowser(address)
     },
   }
 }
 
-/** Where this machine is, as the SSH client reached it: `SSH_CONNECTION` is client, port, server, port. */
-function hereOf (env: NodeJS.ProcessEnv): string {
-  const [, , host = 'THIS-HOST', port = '22'] = (env.SSH_CONNECTION as string).split(' ')
+/** Where this machine is, as the SSH client reached it. @param connection `SSH_CONNECTION`: client, its port, server, its port */
+function serverIn (connection: string): string {
+  const [, , host = 'THIS-HOST', port = '22'] = connection.split(' ')
   return port === '22' ? host : `-p ${port} ${host}`
 }
 
 function asText ({ principal, upstream }: Plan, { expiresAt, refreshToken }: LoggedIn, where: string): string {
-  const expiry = expiresAt === undefined ? 'when its token expires the issuer does not say' : `its token expires in ${formatDuration(Math.ceil((expiresAt - systemClock.now()) / 1000) * 1000)}`
+  const expiry = expiresAt === undefined ? 'when its token expires the issuer does not say' : `its token expires ${relative(new Date(expiresAt).toISOString(), systemClock.now())}`
   const kept = refreshToken ? `the refresh token is kept sealed ${where}` : `it is kept sealed ${where}, without a refresh token`
-  return `Logged in: principal ${principal} may now be used at upstream ${upstream.name}; ${expiry}; ${kept}.
+  return `Logged in: principal ${printable(principal)} may now be used at upstream ${upstream.name}; ${expiry}; ${kept}.
 Next, a session key for an agent:
   mcp-valet session create --principal ${quotedArgument(principal)} --agent NAME
 `
 }
 
-function asJson ({ principal, upstream }: Plan, result: LoggedIn, where: string): string {
-  return JSON.stringify({
-    logged_in: true,
+function asJson ({ principal, upstream }: Plan, result: LoggedIn, where: string, { isTerminal }: Terminal): string {
+  return printableJson({
     principal,
     upstream: upstream.name,
     issuer: result.issuer,
@@ -116,7 +116,7 @@ function asJson ({ principal, upstream }: Plan, result: LoggedIn, where: string)
     expires_at: result.expiresAt === undefined ? null : new Date(result.expiresAt).toISOString(),
     refresh_token: result.refreshToken,
     kept: where,
-  }) + '\n'
+  }, isTerminal ? 2 : undefined) + '\n'
 }
 
 function quotedArgument (text: string): string {

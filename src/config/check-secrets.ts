@@ -1,3 +1,4 @@
+import { readAdminToken } from './admin-token.js'
 import { isSecretRef, type Config, type CredentialConfig, type JsonTemplate, type SecretRef, type SigningKeyConfig, type TokenEndpointConfig, type UpstreamConfig } from './config.js'
 import { type ConfigProblem, formatPath, type Path } from './problem.js'
 import { SecretRefError } from './secret-ref.js'
@@ -57,7 +58,10 @@ function problem (path: Path, message: string): ConfigProblem {
 }
 
 function secretPlaces (config: Config): Place[] {
+  const { token } = config.admin
   return [
+    // What is read is held to what the admin API asks of it.
+    ...token === undefined ? [] : one(['admin', 'token'], { source: token.source, read: async () => await readAdminToken(token) }),
     ...config.state.driver === 'lmdb' ? one(['state', 'key'], config.state.key) : [],
     ...[...config.upstreams.values()].flatMap(({ name, tls }) => tlsPlaces(['upstreams', name, 'tls'], tls)),
     ...[...config.principals.values()].flatMap(({ id, credentials }) =>

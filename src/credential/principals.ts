@@ -20,6 +20,8 @@ import { credentialInfo, infoOf, type Entry, type Held } from './entry.js'
 const PATIENCE_AFTER_PUT = 2_000
 /** Milliseconds that a refresh by hand may take. */
 const PATIENCE_BY_HAND = 20_000
+/** Principals whose credentials are made in one turn of the event loop. */
+const AT_ONCE = 20
 
 export interface PrincipalsOptions {
   readonly configured: Iterable<PrincipalConfig>
@@ -55,7 +57,10 @@ export class Principals implements PrincipalRegister {
    */
   async load (): Promise<void> {
     for (const config of this.#options.configured) this.#apply({ id: config.id, config, put: undefined, held: new Map() })
-    for await (const record of this.#register.list((_name, error) => this.#warn(error.message))) this.#take(record.id, record)
+    for await (const put of this.#register.list((_name, error) => this.#warn(error.message))) {
+      const entry = this.#entries.get(put.id) ?? { id: put.id, config: undefined, held: new Map<string, Held>() }
+      this.#entries.set(put.id, Object.assign(entry, { put, waiting: true }))
+    }
   }
 
   has (principal: string): boolean {
@@ -70,7 +75,9 @@ export class Principals implements PrincipalRegister {
 
   /** Undefined where the principal has no credential for this upstream. */
   find (principal: string, upstream: string): Provider | undefined {
-    return this.#entries.get(principal)?.held.get(upstream)?.provider
+    const entry = this.#entries.get(principal)
+    if (entry?.waiting === true) this.#apply(entry)
+    return entry?.held.get(upstream)?.provider
   }
 
   toolsOf (principal: string): readonly ToolRules[] {
@@ -97,7 +104,7 @@ export class Principals implements PrincipalRegister {
   }
 
   list (): PrincipalInfo[] {
-    return [...this.#entries.values()].map(infoOf)
+    return [...this.#ready()].map(infoOf)
   }
 
   /** Another process has written or deleted this record of a principal or a credential. @throws {StateError} */
@@ -122,13 +129,18 @@ export class Principals implements PrincipalRegister {
 
   get credentials (): Credentials {
     return {
-      list: () => [...this.#entries.values()].flatMap((entry) => [...entry.held.keys()].map((upstream) => credentialInfo(entry, upstream))),
+      list: () => [...this.#ready()].flatMap((entry) => [...entry.held.keys()].map((upstream) => credentialInfo(entry, upstream))),
       refresh: async (principal, upstream) => await this.#refresh(principal, upstream),
     }
   }
 
   /** Gets all credentials ready. One that cannot be had holds no other up. */
   async warm (): Promise<void> {
+    for (const [nth, entry] of [...this.#entries.values()].filter(({ waiting }) => waiting).entries()) {
+      if (nth % AT_ONCE === 0) await new Promise((resolve) => { setImmediate(resolve) })
+      if (this.#closed.signal.aborted) return
+      if (entry.waiting === true && this.#entries.get(entry.id) === entry) this.#apply(entry)
+    }
     await warmUp(this.#all(), this.#options.clock, this.#closed.signal)
   }
 
@@ -171,6 +183,7 @@ export class Principals implements PrincipalRegister {
   }
 
   #apply (entry: Entry): Provider[] {
+    entry.waiting = false
     this.#entries.set(entry.id, entry)
     const upstreams = new Set([...entry.config?.credentials.keys() ?? [], ...Object.keys(entry.put?.credentials ?? {})])
     for (const upstream of [...entry.held.keys()]) if (!upstreams.has(upstream)) this.#drop(entry, upstream)
@@ -232,6 +245,13 @@ export class Principals implements PrincipalRegister {
 
   #warn (reason: string): void {
     this.#options.emit({ event: 'warning', reason })
+  }
+
+  * #ready (): Generator<Entry> {
+    for (const entry of this.#entries.values()) {
+      if (entry.waiting === true) this.#apply(entry)
+      yield entry
+    }
   }
 
   * #all (): Generator<Provider> {

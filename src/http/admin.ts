@@ -1,20 +1,26 @@
 import type { FastifyInstance } from 'fastify'
-import type { Metrics } from '../telemetry/metrics.js'
-import { createServer, type Limits } from './server.js'
+import { ControlError } from '../control.js'
+import { faultOf } from '../telemetry/fault.js'
+import { asControlError, errorBody, replyControlError } from './admin/answer.js'
+import { adminApi } from './admin/api.js'
+import type { AdminOptions } from './admin/options.js'
+import { malformedRequests } from './malformed.js'
+import { createServer } from './server.js'
 
-export interface AdminOptions {
-  readonly limits: Limits
-  readonly metrics: Metrics
-  /** Why the sidecar should get no calls now, by name; empty where it should. */
-  readonly unready: () => readonly string[]
-}
+export type { AdminOptions } from './admin/options.js'
 
 /** The listener for operators, orchestrators and Prometheus. What it tells without a token holds nothing secret. */
-export function createAdmin ({ limits, metrics, unready }: AdminOptions): FastifyInstance {
-  const app = createServer(limits)
+export function createAdmin (options: AdminOptions): FastifyInstance {
+  const { limits, metrics, unready, emit } = options
+  const app = createServer(limits, malformedRequests((requestId) => emit({ event: 'denied', request_id: requestId, code: 'ERR_REQUEST_INVALID' }), errorBody))
   app.addHook('onRequest', (_request, reply, done) => {
     reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
     done()
+  })
+  app.setErrorHandler((thrown, request, reply) => {
+    const error = asControlError(thrown)
+    if (error.code === 'ERR_INTERNAL') emit({ event: 'internal_error', request_id: request.id, reason: faultOf(error.cause ?? error) })
+    replyControlError(reply, error)
   })
   app.get('/healthz', () => ({ status: 'ok' }))
   app.get('/readyz', (_request, reply) => {
@@ -25,8 +31,7 @@ export function createAdmin ({ limits, metrics, unready }: AdminOptions): Fastif
     const { type, text } = await metrics.expose()
     return await reply.type(type).send(text)
   })
-  app.setNotFoundHandler((_request, reply) => {
-    reply.code(404).send({ error: 'not found: this listener has /healthz, /readyz and /metrics' })
-  })
+  app.setNotFoundHandler(() => { throw new ControlError('ERR_NOT_FOUND', [{ path: '', message: 'this listener has /healthz, /readyz, /metrics and /v1' }]) })
+  void app.register(adminApi, { ...options, prefix: '/v1' })
   return app
 }

@@ -1,40 +1,50 @@
 import { randomBytes } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FastifyServerOptions } from 'fastify'
-import { ValetError, type ErrorCode } from '../errors.js'
-import { NO_RPC } from '../exchange.js'
-import { errorBody, replyError } from './reply-error.js'
+import type { FastifyReply, FastifyServerOptions } from 'fastify'
+import { ERRORS } from '../errors.js'
+import { errorBody } from './reply-error.js'
 
 /** A connection on which node:http is in the middle of an answer knows which one. */
 type BusySocket = Socket & { _httpMessage?: { headersSent: boolean } | null }
+
+type Malformed = 'ERR_REQUEST_INVALID' | 'ERR_REQUEST_TIMEOUT'
+/** The body of an answer, in the form of the listener. */
+export type BodyOf = (code: Malformed, requestId: string) => string
 
 /**
  * Answers what never becomes a request: bytes that are no HTTP, a head that is too large or too slow, a path that no
  * router can decode. The framework would answer these in a form of its own.
  * @param tell is told of each that was malformed; one that was merely slow is nobody's fault
  */
-export function malformedRequests (tell: (requestId: string) => void): Pick<FastifyServerOptions, 'clientErrorHandler' | 'frameworkErrors'> {
+export function malformedRequests (tell: (requestId: string) => void, bodyOf: BodyOf = jsonRpcBody): Pick<FastifyServerOptions, 'clientErrorHandler' | 'frameworkErrors'> {
   return {
     clientErrorHandler (error: NodeJS.ErrnoException, socket) {
       if (error.code === 'ECONNRESET' || socket.destroyed) return
       const requestId = randomBytes(9).toString('base64url')
-      const late = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-      if (!late) tell(requestId)
+      const code = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'ERR_REQUEST_TIMEOUT' : 'ERR_REQUEST_INVALID'
+      if (code === 'ERR_REQUEST_INVALID') tell(requestId)
       // In the middle of an answer these bytes would become part of it.
-      if (socket.writable && (socket as BusySocket)._httpMessage?.headersSent !== true) socket.write(answer(late ? 'ERR_REQUEST_TIMEOUT' : 'ERR_REQUEST_INVALID', requestId))
+      if (socket.writable && (socket as BusySocket)._httpMessage?.headersSent !== true) socket.write(answer(code, bodyOf(code, requestId)))
       socket.destroy()
     },
     frameworkErrors (_error, request, reply) {
       tell(request.id)
-      replyError(reply, { rpc: NO_RPC, requestId: request.id }, new ValetError('ERR_REQUEST_INVALID'))
+      refuse(reply, bodyOf('ERR_REQUEST_INVALID', request.id))
     },
   }
 }
 
-function answer (code: ErrorCode, requestId: string): string {
-  const { status } = new ValetError(code)
-  const body = errorBody(code, null, requestId)
+function jsonRpcBody (code: Malformed, requestId: string): string {
+  return errorBody(code, null, requestId)
+}
+
+function refuse (reply: FastifyReply, body: string): void {
+  reply.code(ERRORS.ERR_REQUEST_INVALID.status).header('content-type', 'application/json').header('cache-control', 'no-store').send(body)
+}
+
+function answer (code: Malformed, body: string): string {
+  const { status } = ERRORS[code]
   return [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`, 'content-type: application/json', 'cache-control: no-store',
     `content-length: ${Buffer.byteLength(body)}`, 'connection: close', '', body,

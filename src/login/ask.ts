@@ -12,8 +12,6 @@ export interface Asking {
   readonly whom: string
   readonly stop: AbortSignal
   readonly tls?: Pick<TlsOptions, 'ca' | 'cert' | 'key' | 'servername'>
-  /** In place of the URL's host and port. */
-  readonly socketPath?: string | undefined
   /** The head is all that is wanted: what follows is cut off. */
   readonly headOnly?: true
   readonly patienceMs?: number
@@ -26,14 +24,7 @@ export interface Question {
 }
 
 /** Nobody answered at all, or not in time. */
-export class UnreachableError extends LoginError {
-  readonly late: boolean
-
-  constructor (message: string, late: boolean) {
-    super(message)
-    this.late = late
-  }
-}
+export class UnreachableError extends LoginError {}
 
 /**
  * One HTTP exchange while somebody logs in: bounded in time and size, on a connection of its own, and no redirect is
@@ -53,7 +44,7 @@ export async function ask (url: URL, question: Question, asking: Asking): Promis
   } catch (error) {
     if (error instanceof LoginError) throw error
     if (asking.stop.aborted) throw cancelled()
-    throw new UnreachableError(patience.aborted ? `${asking.whom} did not answer within ${patienceMs / 1000} s` : `${asking.whom} cannot be reached (${codeOf(error)})`, patience.aborted)
+    throw new UnreachableError(patience.aborted ? `${asking.whom} did not answer within ${patienceMs / 1000} s` : `${asking.whom} cannot be reached (${codeOf(error)})`)
   }
 }
 
@@ -67,7 +58,7 @@ export function asFetch (asking: Asking) {
     await ask(new URL(url), question as Question, asking)
 }
 
-function head (url: URL, { method = 'GET', headers = {}, body }: Question, { tls, socketPath }: Asking, signal: AbortSignal): Promise<IncomingMessage> {
+function head (url: URL, { method = 'GET', headers = {}, body }: Question, { tls }: Asking, signal: AbortSignal): Promise<IncomingMessage> {
   const text = body === undefined || body === null ? undefined : String(body)
   const options: RequestOptions & TlsOptions = {
     method,
@@ -75,7 +66,6 @@ function head (url: URL, { method = 'GET', headers = {}, body }: Question, { tls
     agent: false,
     signal,
     ...tls,
-    ...(socketPath === undefined ? {} : { socketPath }),
   }
   return new Promise((resolve, reject) => {
     const request = (url.protocol === 'https:' ? tlsRequest : plainRequest)(url, options, resolve)

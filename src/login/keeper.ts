@@ -1,7 +1,8 @@
 import type { Clock } from '../clock.js'
 import type { Config } from '../config/config.js'
-import { adminKeeper } from './keeper-admin.js'
-import { stateKeeper } from './keeper-state.js'
+import { ControlError } from '../control.js'
+import { Register } from '../credential/register.js'
+import { openState } from '../state/open.js'
 import type { Save } from './login.js'
 import { LoginError } from './problem.js'
 
@@ -15,15 +16,27 @@ export interface Keeper {
 }
 
 /**
- * Finds out where a login can be kept, before anybody is asked to log in: with the sidecar that runs, which then uses it
- * from the next call on, or else in the state that the config names.
- * @throws {LoginError}
+ * The state that the config names, written to directly: a sidecar that shares it takes the credential up.
+ * @throws {StateError} where it cannot be opened
  */
-export async function openKeeper (config: Config, clock: Clock, stop: AbortSignal): Promise<Keeper> {
-  const running = await adminKeeper(config.admin, stop)
-  if (running !== undefined) return running
-  if (config.state.driver !== 'memory') return await stateKeeper(config, clock)
-  throw new LoginError(config.admin.token === undefined
-    ? 'there is nowhere to keep a login: state.driver is memory, and without admin.token a running sidecar takes none; use driver lmdb or redis, or set admin.token and start `mcp-valet serve`'
-    : 'there is nowhere to keep a login: state.driver is memory, and no sidecar answers at admin.listen; start `mcp-valet serve` with this config first, or use driver lmdb or redis')
+export async function stateKeeper (config: Config, clock: Clock): Promise<Keeper> {
+  const { vault } = await openState(config.state)
+  const register = new Register(vault, clock)
+  return {
+    where: `in the state (${config.state.driver === 'lmdb' ? config.state.path : config.state.driver})`,
+    async save (principal, upstream, given) {
+      try {
+        config.complete(upstream, given)
+        await register.putCredential(principal, upstream, given)
+      } catch (error) {
+        throw error instanceof ControlError ? new LoginError(`the login could not be kept: ${sentenceOf(error)}`) : error
+      }
+    },
+    close: async () => await vault.close(),
+  }
+}
+
+/** Its own message is for whoever sent a request. */
+function sentenceOf ({ message, details }: ControlError): string {
+  return details.length === 0 ? message : details.map(({ path, message }) => `${path === '' ? '' : `${path}: `}${message}`).join('; ')
 }

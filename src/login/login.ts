@@ -60,7 +60,7 @@ export async function login (plan: Plan, options: LoginOptions): Promise<LoggedI
   const { person, stop } = options
   const described = await describedResource(plan, person, stop)
   const issuer = plan.issuer ?? await agreedIssuer(plan, described as ProtectedResource, person)
-  if (!isPrivateWay(issuer)) person.tell(`Warning: ${shown(issuer)} is reached by plain http: whoever is on the way can log in as you.`)
+  if (!isPrivateWay(issuer)) person.tell(`warning: ${shown(issuer)} is reached by plain http: whoever is on the way can log in as you.`)
   const known = await discoverIssuer(issuer, stop)
   if (plan.tokenEndpoint !== undefined && plan.tokenEndpoint.href !== known.tokenEndpoint.href) {
     throw new LoginError(`the config has another token_endpoint than the issuer ${shown(issuer)}: put issuer in its place`)

@@ -1,4 +1,5 @@
 import type { AnonymousReason, CredentialConfig } from '../config/config.js'
+import type { ControlErrorCode } from '../control.js'
 import type { CredentialState, RefreshTrigger } from '../credential/credential.js'
 import type { ErrorCode } from '../errors.js'
 
@@ -41,7 +42,8 @@ export type ValetEvent =
   | { readonly event: 'warning', readonly reason: string }
   | CallEvent
   | { readonly event: 'stream_opened' | 'stream_closed', readonly upstream: string }
-  | Context & { readonly event: 'denied', readonly code: ErrorCode }
+  /** A call was refused, or a request to the admin API that may not be made at all. */
+  | Context & { readonly event: 'denied', readonly code: ErrorCode | ControlErrorCode }
   | Context & { readonly event: 'anonymous', readonly upstream: string, readonly reason: AnonymousReason }
   | RejectedEvent
   | Context & { readonly event: 'replayed', readonly upstream: string, readonly status: number, readonly outcome: ReplayOutcome }

@@ -7,7 +7,7 @@ import { mintToken } from '../helpers/mint.js'
 t.test('--help lists the verbs and says where to start', async (t) => {
   const { code, stdout, stderr } = await runCli(t, ['--help'])
   t.equal(code, 0)
-  for (const verb of ['serve', 'demo', 'check', 'schema', 'keygen']) t.match(stdout, new RegExp(`^ +${verb}\\b`, 'm'), verb)
+  for (const verb of ['serve', 'demo', 'check', 'schema', 'keygen', 'session', 'status', 'refresh']) t.match(stdout, new RegExp(`^ +${verb}\\b`, 'm'), verb)
   t.match(stdout, 'Start here:')
   t.equal(stderr, '')
 })
@@ -33,7 +33,7 @@ t.test('an unknown verb is an error that names it and points to help', async (t)
 })
 
 t.test('an unknown verb with words after it is told as such', async (t) => {
-  t.match(await runCli(t, ['session', 'list']), { code: 1, stderr: /unknown verb 'session'\n/ })
+  t.match(await runCli(t, ['lock', 'list']), { code: 1, stderr: /unknown verb 'lock'\n/ })
 })
 
 t.test('a word that is like no verb is an error without a guess', async (t) => {

@@ -257,5 +257,5 @@ t.test('an access token without a refresh token is kept for as long as it lives'
 t.test('a plain-http issuer that a person named is warned of', async (t) => {
   const { person, result } = startLogin(t, oneTool('http://mcp.example/mcp', '{ issuer: "http://issuer.invalid", scope: a }'))
   await t.rejects(result, { message: /^the issuer http:\/\/issuer\.invalid cannot be reached/ })
-  t.match(person.lines, [/^Warning: http:\/\/issuer\.invalid is reached by plain http/])
+  t.match(person.lines, [/^warning: http:\/\/issuer\.invalid is reached by plain http/])
 })

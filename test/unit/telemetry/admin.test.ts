@@ -1,11 +1,9 @@
 import t from 'tap'
-import { createAdmin } from '../../../src/http/admin.js'
-import { LIMITS } from '../../../src/http/server.js'
+import { adminAlone } from '../../helpers/admin.js'
 
 t.test('O2: readiness names each reason why the sidecar should get no calls now', async (t) => {
   let reasons: string[] = []
-  const app = createAdmin({ limits: LIMITS, metrics: { observe: () => {}, expose: async () => ({ type: 'text/plain', text: '' }) }, unready: () => reasons })
-  t.teardown(async () => await app.close())
+  const { app } = adminAlone(t, { unready: () => reasons })
   t.equal((await app.inject('/readyz')).statusCode, 200)
   reasons = ['stopping', 'state']
   const answer = await app.inject('/readyz')

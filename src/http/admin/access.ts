@@ -1,0 +1,83 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { pause, type Clock } from '../../clock.js'
+import { readAdminToken } from '../../config/admin-token.js'
+import type { SecretRef } from '../../config/config.js'
+import type { Emit } from '../../telemetry/events.js'
+
+/** Milliseconds for which the token is remembered: a rotated file is picked up, and no request costs a look at it. */
+const REMEMBERED = 1_000
+/** Milliseconds that a wrong token waits for its answer. */
+const PENALTY = 500
+/** Wrong tokens that wait at once; a stranger must not fill the memory with them. */
+const MOST_WAITING = 32
+
+export type Verdict = 'granted' | 'refused' | 'unavailable'
+
+export interface AccessOptions {
+  readonly token: SecretRef
+  readonly clock: Clock
+  readonly emit: Emit
+}
+
+/** Who may use the admin API: whoever shows the token that is at its place in the config at the moment. */
+export class Access {
+  readonly #options: AccessOptions
+  #digest: Buffer | undefined
+  /** On the clock's monotonic scale. */
+  #readAgainAt = Number.NEGATIVE_INFINITY
+  #reading: Promise<void> | undefined
+  /** What was last said of a token that cannot be read, so that an outage is told once. */
+  #complaint: string | undefined
+  #waiting = 0
+
+  constructor (options: AccessOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Judges an `Authorization` header (RFC 6750 §2.1) in the same time however wrong its token is: hashes are compared.
+   * The answer to a wrong one is late. Nobody is ever locked out by that: the right token is granted at once, whatever
+   * others have tried.
+   */
+  async judge (authorization: string | undefined): Promise<Verdict> {
+    await this.#refresh()
+    if (this.#digest === undefined) return 'unavailable'
+    const shown = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization)?.[1]
+    if (shown === undefined) return 'refused'
+    if (timingSafeEqual(digestOf(shown), this.#digest)) return 'granted'
+    await this.#penalty()
+    return 'refused'
+  }
+
+  async #refresh (): Promise<void> {
+    if (this.#options.clock.elapsed() < this.#readAgainAt) return
+    this.#reading ??= this.#read().finally(() => { this.#reading = undefined })
+    await this.#reading
+  }
+
+  async #read (): Promise<void> {
+    const { token, clock, emit } = this.#options
+    try {
+      this.#digest = digestOf((await readAdminToken(token)).reveal())
+      this.#complaint = undefined
+    } catch (error) {
+      this.#digest = undefined
+      // A reference's errors name places, never values.
+      const complaint = error instanceof Error ? error.message : 'it cannot be read'
+      if (complaint !== this.#complaint) emit({ event: 'warning', reason: `the admin API answers 503 until its token can be read: ${complaint}` })
+      this.#complaint = complaint
+    }
+    this.#readAgainAt = clock.elapsed() + REMEMBERED
+  }
+
+  async #penalty (): Promise<void> {
+    if (this.#waiting >= MOST_WAITING) return
+    this.#waiting++
+    await pause(this.#options.clock, PENALTY)
+    this.#waiting--
+  }
+}
+
+function digestOf (text: string): Buffer {
+  return createHash('sha256').update(text).digest()
+}

@@ -1,0 +1,51 @@
+import type { FastifyInstance } from 'fastify'
+import type { Test } from 'tap'
+import type { Control } from '../../src/control.js'
+import { createAdmin } from '../../src/http/admin.js'
+import type { AdminOptions } from '../../src/http/admin/options.js'
+import { LIMITS } from '../../src/http/server.js'
+import { Secret } from '../../src/secret.js'
+import type { ValetEvent } from '../../src/telemetry/events.js'
+import { mintToken } from './mint.js'
+import { testClock } from './clock.js'
+
+export interface AdminUnderTest {
+  readonly app: FastifyInstance
+  readonly token: string
+  readonly events: ValetEvent[]
+  /** The header that opens it. */
+  readonly headers: { readonly authorization: string }
+}
+
+const refuses = (): never => { throw new Error('the test did not expect to come here') }
+
+/** A control that refuses everything but what the test gives it. */
+export function controlOf (given: { [Part in keyof Control]?: Partial<Control[Part]> } = {}): Control {
+  return {
+    sessions: { create: refuses, revoke: refuses, list: refuses, ...given.sessions },
+    principals: { put: refuses, putCredential: refuses, delete: refuses, list: refuses, ...given.principals },
+    credentials: { list: refuses, refresh: refuses, ...given.credentials },
+  }
+}
+
+/** The admin listener alone, before a control of the test's own; closed when the test ends. */
+export function adminAlone (t: Test, given: Partial<AdminOptions> = {}): AdminUnderTest {
+  const token = mintToken()
+  const events: ValetEvent[] = []
+  const app = createAdmin({
+    limits: LIMITS,
+    metrics: { observe: () => {}, expose: async () => ({ type: 'text/plain', text: '' }) },
+    unready: () => [],
+    // Nothing but its timers keeps a test going that calls by inject.
+    clock: { ...testClock(), after: (ms, callback) => { const timer = setTimeout(callback, ms / 100); return () => clearTimeout(timer) } },
+    emit: (event) => { events.push(event) },
+    control: controlOf(),
+    token: { source: 'env VALET_ADMIN_TOKEN', read: async () => new Secret(token) },
+    callers: { header: 'x-session-key', hosts: [], origins: [], relayAuthorization: false },
+    listen: { host: '127.0.0.1', port: 0 },
+    endpoints: () => ({ proxy: 'http://127.0.0.1:8401', header: 'x-session-key', upstreams: [] }),
+    ...given,
+  })
+  t.teardown(async () => await app.close())
+  return { app, token, events, headers: { authorization: `Bearer ${token}` } }
+}
