@@ -155,7 +155,7 @@ principals:
   ci: { credentials: { tools: { type: client_credentials, ${client}, scope: "tools:read" } } }
   alice: { credentials: { tools: { type: refresh_token, ${client}, refresh_token: { env: RT } } } }
 `, { env: { KEY: server.keys[alg] as string, RT } })
-    for (const principal of ['ci', 'alice']) t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor(principal) })).status, 200, principal)
+    for (const principal of ['ci', 'alice']) t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor(principal) })).status, 200, principal)
     t.match(upstream.seen.map((seen) => decodeJwt(bearerOf(seen) as string)), [{ client_id: alg, scope: 'tools:read' }, { client_id: alg, sub: 'alice' }])
   })
 }

@@ -205,7 +205,7 @@ t.test('a command prints a token, as it stands or in JSON, and with its lifetime
     t.match(event, { outcome: 'ok' }, output)
     if (life === undefined) t.notOk('expires_in' in event, output)
     else t.ok(Math.abs((event.expires_in as number) - life) <= 30, `${output}: ${event.expires_in}`)
-    t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: sidecar.keyFor('alice') })).status, 200)
+    t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })).status, 200)
     t.equal(upstream.seen.at(-1)?.headers.authorization, `Bearer ${token}`)
     await sidecar.close()
   }
