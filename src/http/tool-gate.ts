@@ -30,7 +30,7 @@ export function passTools (exchange: Exchange, policy: ToolPolicy, request: Fast
   }
   exchange.rpc = read === undefined ? NO_RPC : summaryOf(read)
   if (bytes === undefined || read === undefined) return { body: bytes }
-  const { body, denied } = judgeCalls(bytes, read, policy.allows)
+  const { body, denied } = judgeCalls(bytes, read, (tool) => policy.allows(tool))
   if (denied.length === 0) return { body }
   for (const { tool } of denied) {
     options.emit({ event: 'denied', ...exchange.context(), rpc_method: 'tools/call', ...(tool === undefined ? {} : { tool: tool.slice(0, 128) }), reason: 'tool' })

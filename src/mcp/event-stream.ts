@@ -4,6 +4,8 @@ const [LF, CR, COLON, SPACE] = [0x0a, 0x0d, 0x3a, 0x20]
 const DATA = Buffer.from('data')
 const BYTE_ORDER_MARK = Buffer.from('\ufeff')
 const NOTHING = Buffer.alloc(0)
+/** Bytes of a line within which its end is looked for one by one. */
+const NEAR = 64
 /** Of one event: a list that is printed in lines has some ten thousand. */
 const MOST_LINES = 100_000
 
@@ -51,14 +53,13 @@ export class EventStream {
     let sent = this.#begun ? 0 : this.#begin(bytes)
     if (sent === undefined) return NOTHING
     const out: Buffer[] = []
-    for (; this.#at < bytes.length; this.#at++) {
-      const byte = bytes[this.#at] as number
-      if (byte !== LF && byte !== CR) continue
-      const [line, end] = [this.#line, this.#at]
+    const breaks = new Breaks(bytes)
+    for (let end = breaks.next(this.#at); end < bytes.length; end = breaks.next(end + 1)) {
+      const line = this.#line
       this.#line = end + 1
       // The second half of a line end whose first half was one already.
-      const isHalf = byte === LF && line === end && this.#afterCr
-      this.#afterCr = byte === CR
+      const isHalf = bytes[end] === LF && line === end && this.#afterCr
+      this.#afterCr = bytes[end] === CR
       if (isHalf) continue
       if (line < end) {
         if (this.#held === undefined && isData(bytes, line, end)) this.#held = line
@@ -132,6 +133,32 @@ export class EventStream {
   }
 }
 
+/** Finds the ends of lines: near ones by looking at each byte, and far ones by the machine's own search. */
+class Breaks {
+  readonly #bytes: Buffer
+  #lf = -1
+  #cr = -1
+
+  constructor (bytes: Buffer) {
+    this.#bytes = bytes
+  }
+
+  /** The first LF or CR at or behind a place, each behind the one before; the length where there is none. */
+  next (from: number): number {
+    const bytes = this.#bytes
+    const near = Math.min(from + NEAR, bytes.length)
+    for (let at = from; at < near; at++) if (bytes[at] === LF || bytes[at] === CR) return at
+    if (this.#lf < near) this.#lf = found(bytes, LF, near)
+    if (this.#cr < near) this.#cr = found(bytes, CR, near)
+    return Math.min(this.#lf, this.#cr)
+  }
+}
+
+function found (bytes: Buffer, byte: number, from: number): number {
+  const at = bytes.indexOf(byte, from)
+  return at < 0 ? bytes.length : at
+}
+
 function isData (bytes: Buffer, line: number, end: number): boolean {
   for (let i = 0; i < DATA.length; i++) if (bytes[line + i] !== DATA[i]) return false
   return line + DATA.length === end || (line + DATA.length < end && bytes[line + DATA.length] === COLON)
@@ -145,16 +172,14 @@ function valueOf (bytes: Buffer, line: number, end: number): number {
 
 /** @param line is told where each line begins and ends, and where the next one begins */
 function eachLine (event: Buffer, line: (from: number, end: number, next: number) => void): void {
-  let from = 0
+  const breaks = new Breaks(event)
   let count = 0
-  for (let at = 0; at <= event.length; at++) {
-    const byte = event[at]
-    if (at < event.length ? byte !== LF && byte !== CR : at === from) continue
-    const end = at
-    if (byte === CR && event[at + 1] === LF) at++
+  for (let from = 0, next = 0; from < event.length; from = next) {
+    const end = breaks.next(from)
+    const mark = event[end] === CR && event[end + 1] === LF ? 2 : 1
     if (++count > MOST_LINES) throw new TooLong()
-    line(from, end, Math.min(at + 1, event.length))
-    from = at + 1
+    next = Math.min(end + mark, event.length)
+    line(from, end, next)
   }
 }
 

@@ -52,7 +52,8 @@ export class Screen implements Dispatcher.DispatchHandler {
     this.#delivery = delivery
     this.#exchange = exchange
     this.#clock = clock
-    this.#rewrite = (text) => withoutHidden(text, policy.allows)
+    const allows = (tool: string): boolean => policy.allows(tool)
+    this.#rewrite = (text) => withoutHidden(text, allows)
   }
 
   onRequestStart (): void {}
