@@ -40,12 +40,13 @@ export class JwtCallers {
   readonly #clock: Clock
   readonly #keys: IssuerKeys
   readonly #verify: Verifier
-  readonly #known = new LRUCache<string, Known>({ max: MOST_CALLERS, maxSize: MOST_CHARACTERS })
+  readonly #known: LRUCache<string, Known>
   readonly #shown = new WeakMap<object, { readonly token: string, readonly known: Known }>()
   /** Verifications under way, by digest: a hundred first calls with one token cost one. */
   readonly #underWay = new Map<string, Promise<Known | Refused>>()
 
-  constructor (config: JwtCallersConfig, clock: Clock, emit: Emit) {
+  constructor (config: JwtCallersConfig, clock: Clock, emit: Emit, most = MOST_CALLERS) {
+    this.#known = new LRUCache({ max: most, maxSize: MOST_CHARACTERS })
     this.#config = config
     this.#clock = clock
     this.#keys = new IssuerKeys(config, clock, (reason, count) => {
