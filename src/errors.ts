@@ -8,17 +8,22 @@ export const ERRORS = {
   ERR_SESSION_REQUIRED: {
     status: 401,
     rpc: -32001,
-    message: 'A session key is required: send it as X-Session-Key, or the header that callers.header names, or as Authorization: Bearer vk_…',
+    message: 'A session key, or a JWT where callers.jwt is set, is required: send it as X-Session-Key, or the header that callers.header names, or as Authorization: Bearer …',
   },
   ERR_SESSION_UNKNOWN: {
     status: 401,
     rpc: -32001,
-    message: 'This session key is not known here, or was revoked: ask the operator of mcp-valet for a new one.',
+    message: 'This session key or JWT is not accepted here, or was revoked: ask the operator of mcp-valet for another one.',
   },
   ERR_SESSION_EXPIRED: {
     status: 401,
     rpc: -32001,
-    message: 'This session has expired: ask the operator of mcp-valet for a new session key.',
+    message: 'This session has expired: ask the operator of mcp-valet for a new session key, or your issuer for a new JWT.',
+  },
+  ERR_ISSUER_UNAVAILABLE: {
+    status: 503,
+    rpc: -32006,
+    message: 'This JWT cannot be checked at the moment, as its issuer does not give its keys: try again after the time in Retry-After.',
   },
   ERR_HOST_REFUSED: {
     status: 403,
@@ -58,7 +63,7 @@ export const ERRORS = {
   ERR_BODY_INVALID: {
     status: 400,
     rpc: -32700,
-    message: 'The request body could not be read as a JSON-RPC message.',
+    message: 'The request could not be read as JSON-RPC: send plain JSON in UTF-8, each member once, and headers that say the same.',
   },
   ERR_UPSTREAM_UNAUTHORIZED: {
     status: 502,
@@ -88,7 +93,7 @@ export const ERRORS = {
   ERR_UPSTREAM_INVALID: {
     status: 502,
     rpc: -32015,
-    message: 'The MCP server sent an answer that is not valid HTTP.',
+    message: 'The MCP server sent an answer that is not valid HTTP, or that a tool policy must read and cannot: the log says which.',
   },
   ERR_STATE_UNAVAILABLE: {
     status: 503,

@@ -1,17 +1,22 @@
 import { Directory } from './caller/directory.js'
+import { JwtCallers } from './caller/jwt.js'
 import { SessionBook } from './caller/sessions.js'
 import { systemClock, type Clock } from './clock.js'
 import { AdminTokenError, readAdminToken } from './config/admin-token.js'
 import type { Config } from './config/config.js'
 import type { Control } from './control.js'
+import type { CredentialSource } from './credential/credential.js'
 import type { CredentialTypes } from './credential/grants/custom.js'
 import { Principals } from './credential/principals.js'
+import { Subjects } from './credential/subjects.js'
+import type { Caller } from './exchange.js'
 import { follow } from './follow.js'
 import { createAdmin } from './http/admin.js'
 import { drain } from './http/drain.js'
 import { createFront } from './http/front.js'
 import { OpenCalls } from './http/open-calls.js'
 import { LIMITS, listen, type Limits } from './http/server.js'
+import { ToolPolicies } from './policy/tool-policy.js'
 import { openState } from './state/open.js'
 import type { RefreshEvent, ValetEvent } from './telemetry/events.js'
 import { createMetrics } from './telemetry/metrics.js'
@@ -63,15 +68,19 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
     }
   }
   const principals = new Principals({ configured: config.principals.values(), complete: config.complete, types: options.credentialTypes ?? {}, vault, clock, emit })
+  const subjects = new Subjects({ config, vault, clock, emit })
+  const jwts = config.callers.jwt === undefined ? undefined : new JwtCallers(config.callers.jwt, clock, emit)
   const calls = new OpenCalls({ clock, emit })
   const parts = { config, vault, principals, clock, emit, calls }
-  const closers: Array<() => Promise<void>> = [async () => await vault.close(), async () => await principals.close()]
+  const closers: Array<() => Promise<void>> = [async () => await vault.close(), async () => await principals.close(), async () => await subjects.close()]
   let closing: Promise<void> | undefined
   let proxyUrl = ''
   try {
     const { directory, sessions } = await openSessions(parts)
+    const policies = new ToolPolicies(principals.toolsOf.bind(principals))
     const keys = { find: directory.find.bind(directory), seek: config.state.driver === 'memory' ? undefined : sessions.seek.bind(sessions) }
-    const front = createFront({ config, keys, credentialFor: principals.find.bind(principals), clock, emit, limits, calls })
+    const credentialFor = (caller: Caller, upstream: string): CredentialSource | undefined => principals.find(caller.principal, upstream) ?? subjects.find(caller, upstream)
+    const front = createFront({ config, keys, jwts, credentialFor, policyFor: policies.find.bind(policies), clock, emit, limits, calls })
     const control: Control = { sessions, principals, credentials: principals.credentials }
     const admin = createAdmin({
       limits,
@@ -93,7 +102,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       emit({ event: 'stopping' })
       await drain(front, calls, clock, limits.grace)
       stopFollowing()
-      await principals.close()
+      await Promise.all([principals.close(), subjects.close()])
       await drain(admin, { underWay: 0 }, clock, 0)
       await vault.close()
       emit({ event: 'stopped' })
@@ -102,6 +111,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
     proxyUrl = await listen(front, config.listen)
     const adminUrl = await listen(admin, config.admin.listen)
     void principals.warm()
+    void jwts?.warm()
     emit({ event: 'listening', proxy: proxyUrl, admin: adminUrl, upstreams, principals: config.principals.size })
     return { proxyUrl, adminUrl, ...control, close: async () => { await (closing ??= shutDown()) } }
   } catch (error) {

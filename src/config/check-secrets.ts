@@ -63,7 +63,10 @@ function secretPlaces (config: Config): Place[] {
     // What is read is held to what the admin API asks of it.
     ...token === undefined ? [] : one(['admin', 'token'], { source: token.source, read: async () => await readAdminToken(token) }),
     ...config.state.driver === 'lmdb' ? one(['state', 'key'], config.state.key) : [],
-    ...[...config.upstreams.values()].flatMap(({ name, tls }) => tlsPlaces(['upstreams', name, 'tls'], tls)),
+    ...[...config.upstreams.values()].flatMap(({ name, tls, subjectCredential }) => [
+      ...tlsPlaces(['upstreams', name, 'tls'], tls),
+      ...subjectCredential === undefined ? [] : credentialPlaces(['upstreams', name, 'credential'], subjectCredential),
+    ]),
     ...[...config.principals.values()].flatMap(({ id, credentials }) =>
       [...credentials].flatMap(([upstream, credential]) => credentialPlaces(['principals', id, 'credentials', upstream], credential))),
     ...config.sessions.map(({ key }, index): Place => ({ path: ['sessions', index, 'key'], ref: key, isSessionKey: true })),

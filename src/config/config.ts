@@ -1,5 +1,6 @@
 import type { Secret } from '../secret.js'
 import type { CompleteCredential } from './given-credential.js'
+import type { JwtCallersConfig } from './jwt-config.js'
 import type { RawCredential } from './schema-credential.js'
 
 /**
@@ -28,6 +29,8 @@ export interface CallersConfig {
   readonly hosts: readonly string[]
   readonly origins: readonly string[]
   readonly relayAuthorization: boolean
+  /** Undefined: callers show session keys, and a JWT says nothing. */
+  readonly jwt: JwtCallersConfig | undefined
 }
 
 export type StateConfig =
@@ -55,6 +58,8 @@ export interface UpstreamConfig {
   readonly tools: ToolRules
   /** The defaults of every principal's credential here as the config writes them, for principals that are put at run time. */
   readonly credential: RawCredential | undefined
+  /** Those defaults, where they are complete and exchange a caller's own JWT: for principals without a credential of their own here. */
+  readonly subjectCredential: TokenExchangeConfig | undefined
 }
 
 /** Globs of tool names; deny wins. */
@@ -139,6 +144,7 @@ export interface SigningKeyConfig {
 
 /** RFC 7518 §3.1, RFC 8037, RFC 9864. */
 export const KEY_PAIR_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'] as const
+export type KeyPairAlgorithm = typeof KEY_PAIR_ALGORITHMS[number]
 export const SIGNING_ALGORITHMS = [...KEY_PAIR_ALGORITHMS, 'HS256', 'HS384', 'HS512'] as const
 export type SigningAlgorithm = typeof SIGNING_ALGORITHMS[number]
 

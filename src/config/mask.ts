@@ -1,4 +1,5 @@
-import type { Config, UpstreamConfig } from './config.js'
+import type { Config, ToolRules, UpstreamConfig } from './config.js'
+import type { JwtCallersConfig } from './jwt-config.js'
 import { formatListen } from './listen.js'
 import { maskCredential } from './mask-credential.js'
 import { address, mapped, place, some } from './mask-parts.js'
@@ -19,13 +20,26 @@ export function effectiveConfig (config: Config): Record<string, unknown> {
       hosts: [...config.callers.hosts],
       origins: [...config.callers.origins],
       relay_authorization: config.callers.relayAuthorization,
+      ...(config.callers.jwt === undefined ? {} : { jwt: maskJwt(config.callers.jwt) }),
     },
     state: config.state.driver === 'memory' ? { driver: 'memory' } : { driver: 'lmdb', path: config.state.path, ...some('key', config.state.key) },
     upstreams: mapped(config.upstreams, maskUpstream),
-    principals: mapped(config.principals, (principal) => ({ credentials: mapped(principal.credentials, maskCredential) })),
-    sessions: config.sessions.map(({ principal, agent, key, expiresAt }) => ({
-      principal, agent, key: place(key), ...(expiresAt === undefined ? {} : { expires_at: new Date(expiresAt).toISOString() }),
+    principals: mapped(config.principals, (principal) => ({ ...tools(principal.tools), credentials: mapped(principal.credentials, maskCredential) })),
+    sessions: config.sessions.map(({ principal, agent, key, tools: rules, expiresAt }) => ({
+      principal, agent, key: place(key), ...tools(rules), ...(expiresAt === undefined ? {} : { expires_at: new Date(expiresAt).toISOString() }),
     })),
+  }
+}
+
+function maskJwt ({ issuer, audience, jwksUri, principalClaim, agentClaim, algorithms, clockToleranceMs }: JwtCallersConfig) {
+  return {
+    issuer,
+    audience: [...audience],
+    ...(jwksUri === undefined ? {} : { jwks_uri: address(jwksUri) }),
+    principal_claim: principalClaim,
+    ...(agentClaim === undefined ? {} : { agent_claim: agentClaim }),
+    algorithms: [...algorithms],
+    clock_tolerance: formatDuration(clockToleranceMs),
   }
 }
 
@@ -50,5 +64,11 @@ function maskUpstream (upstream: UpstreamConfig) {
     },
     body_limit: formatSize(upstream.bodyLimit),
     ...(Object.keys(ownTls).length === 0 ? {} : { tls: ownTls }),
+    ...tools(upstream.tools),
+    ...(upstream.subjectCredential === undefined ? {} : { credential: maskCredential(upstream.subjectCredential) }),
   }
+}
+
+function tools (rules: ToolRules | undefined) {
+  return rules === undefined ? {} : { tools: { allow: [...rules.allow], deny: [...rules.deny] } }
 }

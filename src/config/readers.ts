@@ -1,10 +1,10 @@
 import { readListen } from './listen.js'
 import { readAgentName, readCallerHeader, readInjectedHeader, readPrincipalName, readRequestHeader, readUpstreamName } from './names.js'
-import { parseBodyLimit, parseDuration, parseLifetime, parsePositiveDuration } from './units.js'
+import { parseBodyLimit, parseClockTolerance, parseDuration, parseLifetime, parsePositiveDuration } from './units.js'
 import { readHttpUrl, readIssuer, readResource, readUpstreamUrl } from './url.js'
 import {
   readEnvName, readFilePath, readHeaderText, readHost, readMountPath, readOrigin, readPointer, readScope,
-  readTimestamp, readTokenTemplate, readTokenType,
+  readTimestamp, readTokenTemplate, readTokenType, readToolPattern,
 } from './values.js'
 
 /**
@@ -15,6 +15,7 @@ export const READERS = {
   agent: readAgentName,
   bodyLimit: parseBodyLimit,
   callerHeader: readCallerHeader,
+  clockTolerance: parseClockTolerance,
   duration: parsePositiveDuration,
   durationOrZero: parseDuration,
   envName: readEnvName,
@@ -36,6 +37,7 @@ export const READERS = {
   timestamp: readTimestamp,
   tokenTemplate: readTokenTemplate,
   tokenType: readTokenType,
+  toolPattern: readToolPattern,
   upstream: readUpstreamName,
   upstreamUrl: readUpstreamUrl,
 } as const satisfies Record<string, (text: string) => unknown>

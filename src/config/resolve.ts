@@ -1,34 +1,30 @@
-import type { Config, PrincipalConfig, SessionConfig, StateConfig, TlsConfig, ToolRules, UpstreamConfig } from './config.js'
-import { mergeCredential } from './credential.js'
+import type { Config, PrincipalConfig, SessionConfig, StateConfig, TlsConfig, TokenExchangeConfig, ToolRules, UpstreamConfig } from './config.js'
+import { credentialFindings, mergeCredential } from './credential.js'
+import { exchangesCallersJwt } from './exchange.js'
 import { credentialCompleter } from './given-credential.js'
 import { readListen } from './listen.js'
 import { defaultPath } from './mounts.js'
-import { readCallerHeader } from './names.js'
+import { resolveCallers } from './resolve-callers.js'
 import { resolveCredential } from './resolve-credential.js'
 import type { RawConfig, RawUpstream } from './schema.js'
 import type { RawCredential } from './schema-credential.js'
 import { type SecretSource, secretRef } from './secret-ref.js'
 import { DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN } from './semantics.js'
 import { parseDuration, parseSize } from './units.js'
-import { readHost, readMountPath, readTimestamp } from './values.js'
+import { readMountPath, readTimestamp } from './values.js'
 
 const DEFAULT_HEADERS = { Authorization: 'Bearer {token}', 'X-API-KEY': '{token}' }
 
 /** Fills in every default of a config that was checked. @param env where secrets of kind `env` are, read when needed */
 export function resolveConfig (raw: RawConfig, env: NodeJS.ProcessEnv): Config {
-  const upstreams = new Map(Object.entries(raw.upstreams).map(([name, upstream]) => [name, resolveUpstream(name, upstream, env)]))
+  const upstreams = new Map(Object.entries(raw.upstreams).map(([name, upstream]) => [name, resolveUpstream(name, upstream, raw.callers?.jwt !== undefined, env)]))
   return {
     listen: readListen(raw.listen ?? DEFAULT_LISTEN),
     admin: {
       listen: readListen(raw.admin?.listen ?? DEFAULT_ADMIN_LISTEN),
       token: raw.admin?.token === undefined ? undefined : secretRef(raw.admin.token, { env }),
     },
-    callers: {
-      header: readCallerHeader(raw.callers?.header ?? 'X-Session-Key'),
-      hosts: (raw.callers?.hosts ?? []).map(readHost),
-      origins: raw.callers?.origins ?? [],
-      relayAuthorization: raw.callers?.relay_authorization ?? false,
-    },
+    callers: resolveCallers(raw.callers),
     state: resolveState(raw.state, env),
     upstreams,
     principals: new Map(Object.keys(raw.principals ?? {}).map((id) => [id, resolvePrincipal(id, raw, upstreams, env)])),
@@ -48,7 +44,8 @@ function resolveState (state: RawConfig['state'], env: NodeJS.ProcessEnv): State
   return { driver: 'lmdb', path: state?.path ?? './var/state', key: state?.key === undefined ? undefined : secretRef(state.key, { env }) }
 }
 
-function resolveUpstream (name: string, raw: RawUpstream, env: NodeJS.ProcessEnv): UpstreamConfig {
+/** @param jwts whether callers may show a JWT */
+function resolveUpstream (name: string, raw: RawUpstream, jwts: boolean, env: NodeJS.ProcessEnv): UpstreamConfig {
   return {
     name,
     url: new URL(raw.url),
@@ -68,7 +65,14 @@ function resolveUpstream (name: string, raw: RawUpstream, env: NodeJS.ProcessEnv
     tls: resolveTls(raw.tls, env),
     tools: resolveTools(raw.tools) ?? { allow: ['*'], deny: [] },
     credential: raw.credential,
+    subjectCredential: jwts ? resolveSubjectCredential(raw, env) : undefined,
   }
+}
+
+function resolveSubjectCredential ({ credential, url }: RawUpstream, env: NodeJS.ProcessEnv): TokenExchangeConfig | undefined {
+  if (credential === undefined || credentialFindings(undefined, { ...credential }, []).length > 0) return undefined
+  const config = resolveCredential(credential, new URL(url), url, env)
+  return exchangesCallersJwt(config) ? config : undefined
 }
 
 function resolveTools (raw: RawUpstream['tools']): ToolRules | undefined {

@@ -1,23 +1,11 @@
 import { type Static, Type } from 'typebox'
+import { Callers } from './schema-callers.js'
 import { CREDENTIAL_DEFINITION, JSON_DEFINITION, type RawCredential } from './schema-credential.js'
 import { record, secret, SECRET_DEFINITION, text } from './schema-parts.js'
 import { ToolPolicy, Upstream } from './schema-upstream.js'
 
 const Listen = (description: string, fallback: string) =>
   text('listen', description, { default: fallback, examples: [fallback, '[::1]:0', 'unix:/run/mcp-valet.sock'] })
-
-const Callers = Type.Object({
-  header: Type.Optional(text('callerHeader', 'Header that carries a session key. Authorization: Bearer vk_… is always understood too.', { default: 'X-Session-Key' })),
-  hosts: Type.Optional(Type.Array(text('host', 'A host name, with a port or without.'), {
-    default: [], description: 'Names accepted in Host, beside loopback names and the listen address.',
-  })),
-  origins: Type.Optional(Type.Array(text('origin', 'scheme://host[:port]'), {
-    default: [], description: 'Browsers\' Origins that may call; none by default.', examples: [['https://app.example']],
-  })),
-  relay_authorization: Type.Optional(Type.Boolean({
-    default: false, description: 'Whether a caller without a session key keeps its own Authorization and X-API-KEY.',
-  })),
-}, { additionalProperties: false, description: 'Who may call, and how they say who they are.' })
 
 const State = Type.Object({
   driver: Type.Optional(Type.Unsafe<'memory' | 'lmdb'>({

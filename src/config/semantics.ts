@@ -1,5 +1,6 @@
 import { claimsFindings } from './claims.js'
 import { credentialFindings, mergeCredential } from './credential.js'
+import { exchangeFindings, exchangesNothing, NO_SUBJECT } from './exchange.js'
 import { jsonRefreshFindings, repeatedHeaders, unfilledPlaceholders } from './json-refresh.js'
 import { collides, readListen } from './listen.js'
 import { mountFindings } from './mounts.js'
@@ -7,6 +8,7 @@ import type { Finding, Path } from './problem.js'
 import { at, isMap, listAt, mapAt, type RawMap, readable, textAt } from './raw.js'
 import { nearest } from './sentences.js'
 import { parseDuration } from './units.js'
+import { readIssuer } from './url.js'
 
 export const DEFAULT_LISTEN = '127.0.0.1:8401'
 export const DEFAULT_ADMIN_LISTEN = '127.0.0.1:8402'
@@ -18,10 +20,12 @@ export function semanticFindings (raw: unknown): Finding[] {
   const upstreams = mapAt(raw, 'upstreams')
   return [
     ...listenFindings(raw),
+    ...jwtFindings(mapAt(mapAt(raw, 'callers'), 'jwt')),
     ...stateFindings(mapAt(raw, 'state')),
     ...mountFindings(upstreams),
     ...Object.keys(upstreams).flatMap((name) => upstreamFindings(mapAt(upstreams, name), ['upstreams', name])),
     ...Object.keys(mapAt(raw, 'principals')).flatMap((name) => principalFindings(raw, name)),
+    ...exchangeFindings(raw),
     ...sessionFindings(raw),
   ]
 }
@@ -37,6 +41,13 @@ function stateFindings (state: RawMap): Finding[] {
   if (at(state, 'driver') !== 'memory') return []
   return ['path', 'key'].filter((key) => at(state, key) !== undefined)
     .map((key) => ({ path: ['state', key], message: 'has no meaning with driver: memory' }))
+}
+
+/** Where its metadata is follows from the issuer, which has to be a URL then; where nobody looks for it any text will do. */
+function jwtFindings (jwt: RawMap): Finding[] {
+  const issuer = textAt(jwt, 'issuer')
+  if (issuer === undefined || at(jwt, 'jwks_uri') !== undefined || readable(issuer, readIssuer) !== undefined) return []
+  return [{ path: ['callers', 'jwt', 'issuer'], message: 'must be a URL that starts with http:// or https://, without a query, or jwks_uri must be given' }]
 }
 
 function upstreamFindings (upstream: RawMap, path: Path): Finding[] {
@@ -70,6 +81,7 @@ function principalFindings (raw: unknown, name: string): Finding[] {
       ...jsonRefreshFindings(own, path),
       ...claimsFindings(own, path),
       ...unfilledPlaceholders(mergeCredential(defaults, own), path),
+      ...exchangesNothing(raw, mergeCredential(defaults, own)) ? [{ path: [...path, 'subject_token'], message: NO_SUBJECT }] : [],
     ]
   })
 }

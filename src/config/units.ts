@@ -29,6 +29,13 @@ export function parsePositiveDuration (text: string): number {
   return ms
 }
 
+/** How far two clocks may differ: as `parseDuration`, at most 5 minutes, as an expired token is good for that much longer. */
+export function parseClockTolerance (text: string): number {
+  const ms = parseDuration(text)
+  if (ms > 300_000) throw new ValueError('expected a duration of at most 5m')
+  return ms
+}
+
 /** As `parseDuration`, for how long a JWT that is made here is good: whole seconds, as `exp` is, and time enough to be sent. */
 export function parseLifetime (text: string): number {
   const ms = parseDuration(text)

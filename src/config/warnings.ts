@@ -13,6 +13,8 @@ export function warningsOf (raw: unknown, config: Config): Finding[] {
   if (!isLocal(config.admin.listen)) {
     findings.push({ path: ['admin', 'listen'], message: 'other machines can read health and metrics, which ask for no credential' })
   }
+  const keys: Path = ['callers', 'jwt', config.callers.jwt?.jwksUri === undefined ? 'issuer' : 'jwks_uri']
+  if (isPlain(textOf(raw, keys))) findings.push({ path: keys, message: 'plain http: whoever is on the way can put keys of their own there, and with them be any caller' })
   findings.push(...subjectless(config), ...embedded(config))
   return [...findings, ...plainAddresses(raw).map((path) => ({ path, message: 'plain http: tokens cross the network unencrypted' }))]
 }

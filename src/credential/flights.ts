@@ -94,7 +94,7 @@ export class Flights {
   once (trigger: RefreshTrigger): Promise<Credential> {
     if (this.#flight !== undefined) return this.#flight.result
     if (this.#failure !== undefined && this.#clock.elapsed() < this.#failure.retryAt) return Promise.reject(this.#failure.error)
-    if (this.#closed.signal.aborted) return Promise.reject(new GrantError('unavailable', 'mcp-valet is stopping'))
+    if (this.#closed.signal.aborted) return Promise.reject(new GrantError('unavailable', 'mcp-valet is stopping, or this credential has come to its end'))
     const flight = { startedAt: this.#clock.elapsed(), result: this.#fly(this.#renewal, trigger) }
     const land = (): void => { if (this.#flight === flight) this.#flight = undefined }
     this.#flight = flight

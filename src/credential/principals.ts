@@ -1,17 +1,19 @@
 import type { Clock } from '../clock.js'
 import type { CredentialConfig, PrincipalConfig, ToolRules } from '../config/config.js'
+import { exchangesCallersJwt } from '../config/exchange.js'
 import type { CompleteCredential } from '../config/given-credential.js'
 import { ControlError, type CredentialInfo, type Credentials, type GivenCredential, type GivenPrincipal, type PrincipalInfo, type PrincipalRegister } from '../control.js'
 import { told } from '../state/told.js'
 import type { Vault } from '../state/vault.js'
 import type { CredentialCensus, Emit } from '../telemetry/events.js'
 import { censusOf } from './census.js'
+import { checkGiven, completed } from './completed.js'
 import { GrantError } from './grants/grant.js'
 import { customGrant, type CredentialTypes } from './grants/custom.js'
 import { grantFor } from './grants/index.js'
 import { Provider } from './provider.js'
 import { recordName } from './record.js'
-import { Register, type PrincipalRecord, type PutCredential } from './register.js'
+import { Register, type PrincipalRecord } from './register.js'
 import { warmUp } from './warm-up.js'
 import { within } from './within.js'
 import { credentialInfo, infoOf, type Entry, type Held } from './entry.js'
@@ -20,6 +22,7 @@ import { credentialInfo, infoOf, type Entry, type Held } from './entry.js'
 const PATIENCE_AFTER_PUT = 2_000
 /** Milliseconds that a refresh by hand may take. */
 const PATIENCE_BY_HAND = 20_000
+const NO_RULES: readonly ToolRules[] = []
 /** Principals whose credentials are made in one turn of the event loop. */
 const AT_ONCE = 20
 
@@ -80,18 +83,21 @@ export class Principals implements PrincipalRegister {
     return entry?.held.get(upstream)?.provider
   }
 
+  /** Its rules on tools: the config's, and those that were put with it. */
   toolsOf (principal: string): readonly ToolRules[] {
     const entry = this.#entries.get(principal)
-    return [entry?.config?.tools, entry?.put?.tools].filter((rules) => rules !== undefined)
+    const [configured, put] = [entry?.config?.tools, entry?.put?.tools]
+    if (configured === undefined && put === undefined) return NO_RULES
+    return [configured, put].filter((rules) => rules !== undefined)
   }
 
   async put (id: string, given: GivenPrincipal): Promise<PrincipalInfo> {
-    for (const [upstream, credential] of Object.entries(given.credentials)) this.#check(upstream, credential, `credentials.${upstream}.`)
+    for (const [upstream, credential] of Object.entries(given.credentials)) checkGiven(this.#options.complete, upstream, credential, `credentials.${upstream}.`)
     return await this.#changed(await this.#register.put(id, given))
   }
 
   async putCredential (id: string, upstream: string, given: GivenCredential): Promise<PrincipalInfo> {
-    this.#check(upstream, given, '')
+    checkGiven(this.#options.complete, upstream, given, '')
     return await this.#changed(await this.#register.putCredential(id, upstream, given))
   }
 
@@ -153,15 +159,6 @@ export class Principals implements PrincipalRegister {
     await Promise.all([...[...this.#all()].map(async (provider) => await provider.close()), ...this.#closing])
   }
 
-  #check (upstream: string, { ...given }: GivenCredential, path: string): void {
-    try {
-      this.#options.complete(upstream, given)
-    } catch (error) {
-      if (!(error instanceof ControlError)) throw error
-      throw new ControlError(error.code, error.details.map((detail) => ({ ...detail, path: detail.path === '' ? path.slice(0, -1) : path + detail.path })))
-    }
-  }
-
   async #changed (record: PrincipalRecord): Promise<PrincipalInfo> {
     const fresh = this.#take(record.id, record) ?? []
     const { clock } = this.#options
@@ -196,8 +193,14 @@ export class Principals implements PrincipalRegister {
     const made = put === undefined ? entry.config?.credentials.get(upstream) as CredentialConfig : JSON.stringify(put)
     const before = entry.held.get(upstream)
     if (before?.made === made) return undefined
-    const config = put === undefined ? made as CredentialConfig : this.#completed(entry.id, upstream, put)
+    const unfit = (reason: string): void => this.#warn(`the credential that was put for principal ${JSON.stringify(entry.id)} at upstream ${JSON.stringify(upstream)} no longer fits the config (${reason}): put it again, or delete the principal`)
+    const config = put === undefined ? made as CredentialConfig : completed(this.#options.complete, upstream, put, unfit)
     if (config === undefined) return undefined
+    // There is one for each caller's JWT then (`Subjects`).
+    if (exchangesCallersJwt(config)) {
+      if (before !== undefined) this.#drop(entry, upstream)
+      return undefined
+    }
     const keptAs = recordName(put === undefined ? 'credential' : 'put-credential', entry.id, upstream)
     const { clock, types = {} } = this.#options
     const grant = grantFor(config, clock, undefined, (custom) => customGrant(custom, clock, { principal: entry.id, upstream }, types))
@@ -206,17 +209,6 @@ export class Principals implements PrincipalRegister {
     entry.held.set(upstream, { provider, made })
     this.#kept.set(keptAs, provider)
     return provider
-  }
-
-  #completed (id: string, upstream: string, { expires_at: expiresAt, ...given }: PutCredential): CredentialConfig | undefined {
-    try {
-      const config = this.#options.complete(upstream, given)
-      return expiresAt === undefined ? config : { ...config, ...(config.type === 'api_token' ? { expiresAt } : { accessTokenExpiresAt: expiresAt }) }
-    } catch (error) {
-      if (!(error instanceof ControlError)) throw error
-      this.#warn(`the credential that was put for principal ${JSON.stringify(id)} at upstream ${JSON.stringify(upstream)} no longer fits the config (${error.details[0]?.message ?? error.message}): put it again, or delete the principal`)
-      return undefined
-    }
   }
 
   #drop (entry: Entry, upstream: string): void {

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { identify, type Identity } from '../caller/identify.js'
-import { ERRORS, ValetError } from '../errors.js'
+import { identify, type Identity, type Register } from '../caller/identify.js'
+import { ERRORS, ValetError, type ErrorCode } from '../errors.js'
 import { Exchange } from '../exchange.js'
 import { authorityFor, isErrorCode } from '../policy/authority.js'
 import { abandon, fail } from './conclude.js'
@@ -16,7 +16,8 @@ const WELL_KNOWN = /^[^?]*\/\.well-known(?:[/?]|$)/i
  * has been read yet; only where it is refused a small one is, for the id that the answer echoes.
  */
 export function admit (options: RouteOptions): (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void {
-  const { config, keys, clock, upstream, calls } = options
+  const { config, keys, jwts, clock, upstream, calls } = options
+  const register: Register = { keyHeader: config.callers.header, keys, jwts, relay: config.callers.relayAuthorization }
   return (request, reply, done) => {
     const exchange = new Exchange(request.id, request.method, upstream.name, clock.elapsed())
     request.exchange = exchange
@@ -30,7 +31,7 @@ export function admit (options: RouteOptions): (request: FastifyRequest, reply: 
     // A client that has just been refused looks for a login here, and must find none.
     if (WELL_KNOWN.test(request.raw.url as string)) return fail(exchange, reply, new ValetError('ERR_NOT_FOUND'), options)
 
-    const identity = identify(request.headers, config.callers.header, keys, request.raw.socket)
+    const identity = identify(request.headers, register, request.raw.socket)
     if (identity.kind === 'pending') void identity.identity.then((found) => enter(request, reply, exchange, found, done))
     else enter(request, reply, exchange, identity, done)
   }
@@ -41,7 +42,7 @@ export function admit (options: RouteOptions): (request: FastifyRequest, reply: 
     if (isErrorCode(authority)) {
       void readRpc(request.raw).then((rpc) => {
         exchange.rpc = rpc
-        fail(exchange, reply, new ValetError(authority, ERRORS[authority].status === 503 ? { retryAfter: 1 } : {}), options)
+        fail(exchange, reply, asError(authority, identity), options)
       })
       return
     }
@@ -53,4 +54,9 @@ export function admit (options: RouteOptions): (request: FastifyRequest, reply: 
     exchange.admittedAt = clock.elapsed()
     done()
   }
+}
+
+function asError (code: ErrorCode, identity: Identity): ValetError {
+  const { reason, retryAfter = ERRORS[code].status === 503 ? 1 : undefined } = identity.kind === 'refused' ? identity : {}
+  return new ValetError(code, { ...(reason === undefined ? {} : { cause: reason }), ...(retryAfter === undefined ? {} : { retryAfter }) })
 }

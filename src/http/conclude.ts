@@ -20,8 +20,18 @@ export function fail (exchange: Exchange, reply: FastifyReply, error: ValetError
   exchange.code = error.code
   if (error.code === 'ERR_INTERNAL') emit({ event: 'internal_error', request_id: exchange.requestId, reason: faultOf(error.cause) })
   else if (error.status >= 500) emit({ event: 'failed', ...exchange.context(), code: error.code, reason: reasonOf(error) })
-  else if (error.status !== 404) emit({ event: 'denied', ...exchange.context(), code: error.code })
+  else if (error.status !== 404) emit({ event: 'denied', ...exchange.context(), code: error.code, ...(typeof error.cause === 'string' ? { reason: error.cause } : {}) })
   replyError(reply, exchange, error)
+  report(exchange, 'error', emit)
+}
+
+/** The sidecar answers in the upstream's place, with what the protocol has for that. */
+export function answer (exchange: Exchange, reply: FastifyReply, { status, type, body }: { status: number, type?: string, body?: string }, { emit }: Telemetry): void {
+  if (exchange.gone) return
+  exchange.status = status
+  reply.code(status).header('cache-control', 'no-store')
+  if (type !== undefined) reply.header('content-type', type)
+  reply.send(body)
   report(exchange, 'error', emit)
 }
 

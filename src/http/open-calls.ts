@@ -24,12 +24,17 @@ export class OpenCalls {
     this.#calls.set(exchange, { exchange, reply, cancelExpiry: undefined })
   }
 
-  /** It is this session's, and ends with it at the latest. */
-  belongs (exchange: Exchange, { expiresAt }: Caller): void {
+  /**
+   * It is this session's, and ends with it at the latest. A JWT lives for minutes and its caller gets the next one in time,
+   * so what was begun under it may come to its end; only a stream that listens, which has none, ends with it.
+   */
+  belongs (exchange: Exchange, { expiresAt, subject }: Caller): void {
     const call = this.#calls.get(exchange)
     if (expiresAt === undefined || call === undefined) return
     const { clock } = this.#telemetry
-    call.cancelExpiry = clock.after(expiresAt - clock.now(), () => this.#end(call, 'ERR_SESSION_EXPIRED'))
+    call.cancelExpiry = clock.after(expiresAt - clock.now(), () => {
+      if (subject === undefined || listens(exchange)) this.#end(call, 'ERR_SESSION_EXPIRED')
+    })
   }
 
   done (exchange: Exchange): void {
@@ -53,4 +58,9 @@ export class OpenCalls {
     exchange.gone = true
     exchange.abort?.(new Error('the session has ended'))
   }
+}
+
+/** By GET up to MCP 2025-11-25, by a call of its own from 2026-07-28 on. */
+function listens ({ method, rpc }: Exchange): boolean {
+  return method === 'GET' || rpc.method === 'subscriptions/listen'
 }

@@ -41,7 +41,7 @@ export function adminAlone (t: Test, given: Partial<AdminOptions> = {}): AdminUn
     emit: (event) => { events.push(event) },
     control: controlOf(),
     token: { source: 'env VALET_ADMIN_TOKEN', read: async () => new Secret(token) },
-    callers: { header: 'x-session-key', hosts: [], origins: [], relayAuthorization: false },
+    callers: { header: 'x-session-key', hosts: [], origins: [], relayAuthorization: false, jwt: undefined },
     listen: { host: '127.0.0.1', port: 0 },
     endpoints: () => ({ proxy: 'http://127.0.0.1:8401', header: 'x-session-key', upstreams: [] }),
     ...given,

@@ -9,7 +9,7 @@ import { jsonRefreshGrant } from './json-refresh.js'
 import { jwtBearerGrant } from './jwt-bearer.js'
 import { refreshTokenGrant } from './refresh-token.js'
 import { signedJwtGrant } from './signed-jwt.js'
-import { tokenExchangeGrant } from './token-exchange.js'
+import { tokenExchangeGrants } from './token-exchange.js'
 
 /**
  * The grant that a credential of the config asks for.
@@ -22,7 +22,7 @@ export function grantFor (config: CredentialConfig, clock: Clock, subject?: Secr
     case 'refresh_token': return refreshTokenGrant(config, clock)
     case 'client_credentials': return clientCredentialsGrant(config, clock)
     case 'json_refresh': return jsonRefreshGrant(config, clock)
-    case 'token_exchange': return tokenExchangeGrant(config, clock, subject)
+    case 'token_exchange': return tokenExchangeGrants(config, clock)(subject)
     case 'jwt_bearer': return jwtBearerGrant(config, clock)
     case 'signed_jwt': return signedJwtGrant(config, clock)
     case 'command': return commandGrant(config, clock)

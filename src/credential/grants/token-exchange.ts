@@ -10,16 +10,19 @@ const GRANT_TYPE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 /** What an access token is called, since a JWT may be either (RFC 8693 §3). */
 const ACCESS_TOKENS = ['urn:ietf:params:oauth:token-type:access_token', 'urn:ietf:params:oauth:token-type:jwt']
 
+/** @param subject the caller's own JWT, for a config that names no subject_token */
+export type TokenExchanges = (subject: Secret | undefined) => Grant
+
 /**
  * OAuth 2.0 token exchange (RFC 8693): a token of the subject for one that the upstream takes.
  *
  * Nothing of it is kept: whoever has the subject's token can ask again, and a token must not outlive a subject that was
  * replaced. For the same reason a refresh token in the answer is left aside.
- * @param subject the caller's own JWT, for a config that names no subject_token
+ * @returns makes the grant of one subject; all of them ask the same issuer, which is discovered once
  */
-export function tokenExchangeGrant (config: TokenExchangeConfig, clock: Clock, subject: Secret | undefined): Grant {
+export function tokenExchangeGrants (config: TokenExchangeConfig, clock: Clock): TokenExchanges {
   const endpoint = tokenEndpoint(config, clock)
-  return {
+  return (subject) => ({
     type: config.type,
     kept: false,
     terms: '',
@@ -41,7 +44,7 @@ export function tokenExchangeGrant (config: TokenExchangeConfig, clock: Clock, s
         unfit: (answer) => unfit(answer, config),
       })
     },
-  }
+  })
 }
 
 async function optional (ref: SecretRef | undefined): Promise<Secret | undefined> {

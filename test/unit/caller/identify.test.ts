@@ -9,9 +9,10 @@ import { testClock } from '../../helpers/clock.js'
 const directory = new Directory(createSecretKey(randomBytes(32)), testClock())
 const { key, session } = directory.create({ principal: 'alice', agent: 'planner' })
 const good = key.reveal()
-const who = (headers: Record<string, string>) => identify(headers, 'x-session-key', directory)
+const who = (headers: Record<string, string>) => identify(headers, { keyHeader: 'x-session-key', keys: directory, jwts: undefined, relay: false })
 const CALLER = { kind: 'caller', caller: { session: session.id, principal: 'alice', agent: 'planner' } }
 const UNKNOWN = { kind: 'refused', code: 'ERR_SESSION_UNKNOWN' }
+const STRAY = { ...UNKNOWN, reason: 'a session key or JWT stands where none is looked for' }
 
 for (const [what, headers, expected] of [
   ['a key in its header', { 'x-session-key': good }, CALLER],
@@ -21,9 +22,9 @@ for (const [what, headers, expected] of [
   ['a wrong key beside a good one', { 'x-session-key': 'x', authorization: `Bearer ${good}` }, UNKNOWN],
   ['an empty key', { 'x-session-key': '' }, UNKNOWN],
   ['a bearer that begins like a key', { authorization: 'Bearer vk_' }, UNKNOWN],
-  ['a key as an API key', { 'x-api-key': good }, UNKNOWN],
-  ['a key without a scheme', { authorization: good }, UNKNOWN],
-  ['a key and more', { authorization: `Bearer ${good} more` }, UNKNOWN],
+  ['a key as an API key', { 'x-api-key': good }, STRAY],
+  ['a key without a scheme', { authorization: good }, STRAY],
+  ['a key and more', { authorization: `Bearer ${good} more` }, STRAY],
   ['a token', { authorization: 'Bearer own' }, { kind: 'own_token' }],
   ['an API key', { 'x-api-key': 'own' }, { kind: 'own_token' }],
   ['nothing', {}, { kind: 'nobody' }],
@@ -55,7 +56,7 @@ for (const [identity, anonymous, relayAuthorization, expected] of [
   })
 }
 
-const callers = (hosts: string[] = []) => ({ header: 'x-session-key', hosts, origins: [], relayAuthorization: false })
+const callers = (hosts: string[] = []) => ({ header: 'x-session-key', hosts, origins: [], relayAuthorization: false, jwt: undefined })
 
 t.test('row 39: the address that is listened on is served by its name', (t) => {
   const guard = createGuard(callers(), { host: 'Valet.Internal', port: 1 })

@@ -4,11 +4,13 @@ import { mergeCredential } from '../../../src/config/credential.js'
 import { complaints, load, yaml } from './helpers.js'
 
 const HERE = 'principals.alice.credentials.tools'
-const TYPES = 'api_token, refresh_token, client_credentials, json_refresh, token_exchange, jwt_bearer, signed_jwt, command'
+const TYPES = 'api_token, refresh_token, client_credentials, json_refresh, token_exchange, jwt_bearer, signed_jwt, command, custom'
+/** Callers whose JWTs there are to exchange. */
+const JWTS = 'callers: { jwt: { issuer: "https://i", audience: a } }'
 const OAUTH = 'token_endpoint: "https://id.example/token", client_id: agents'
 
 function credential (written: string, upstream = ''): CredentialConfig | undefined {
-  return load(yaml({ credential: written, upstream })).principals.get('alice')?.credentials.get('tools')
+  return load(yaml({ top: JWTS, credential: written, upstream })).principals.get('alice')?.credentials.get('tools')
 }
 
 t.test('api_token', async (t) => {
@@ -242,7 +244,7 @@ t.test('what is missing or contradicts itself is shown at the principal', async 
       `${HERE}.body: expected a JSON value`, `${HERE}.response.access_token: expected a JSON Pointer (RFC 6901), such as /access_token or /data/token`,
     ]],
   ]
-  for (const [written, expected] of cases) t.strictSame(complaints(yaml({ credential: written })).sort(), expected.sort(), written)
+  for (const [written, expected] of cases) t.strictSame(complaints(yaml({ top: JWTS, credential: written })).sort(), expected.sort(), written)
 })
 
 t.test('what is wrong in the defaults is shown there, and once', async (t) => {

@@ -11,9 +11,10 @@ t.test('every config of docs/credentials.md is accepted, without a warning', asy
   const blocks = [...page.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map((match) => match[1] as string)
   t.ok(blocks.length >= CREDENTIAL_TYPES.length)
   for (const block of blocks) {
-    const warnings: unknown[] = []
-    t.ok(loadConfigText(block, { env: {}, warn: (warning) => warnings.push(warning) }))
-    t.strictSame(warnings, [])
+    const warnings: string[] = []
+    t.ok(loadConfigText(block, { env: {}, warn: ({ message }) => warnings.push(message) }))
+    // What only those who embed it can use is said to be so.
+    t.strictSame(warnings.filter((message) => !message.startsWith('is for those who embed mcp-valet')), [])
   }
 })
 

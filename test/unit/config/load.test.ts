@@ -10,7 +10,7 @@ t.test('the least config has every default', async (t) => {
   const config = load('upstreams: { tools: { url: http://localhost:8001/mcp } }')
   t.strictSame(config.listen, { host: '127.0.0.1', port: 8401 })
   t.strictSame(config.admin, { listen: { host: '127.0.0.1', port: 8402 }, token: undefined })
-  t.strictSame(config.callers, { header: 'x-session-key', hosts: [], origins: [], relayAuthorization: false })
+  t.strictSame(config.callers, { header: 'x-session-key', hosts: [], origins: [], relayAuthorization: false, jwt: undefined })
   t.strictSame(config.state, { driver: 'lmdb', path: './var/state', key: undefined })
   t.strictSame(config.principals, new Map())
   t.strictSame(config.sessions, [])
@@ -29,6 +29,7 @@ t.test('the least config has every default', async (t) => {
     tls: { ca: undefined, cert: undefined, key: undefined, serverName: undefined },
     tools: { allow: ['*'], deny: [] },
     credential: undefined,
+    subjectCredential: undefined,
   }]])
 })
 
@@ -45,7 +46,7 @@ t.test('every value that is given is taken', async (t) => {
   }))
   t.strictSame(config.listen, { host: '::1', port: 0 })
   t.strictSame(config.admin.listen, { socket: '/run/valet.sock' })
-  t.strictSame(config.callers, { header: 'x-key', hosts: ['valet.internal'], origins: ['https://app.example:8443'], relayAuthorization: true })
+  t.strictSame(config.callers, { header: 'x-key', hosts: ['valet.internal'], origins: ['https://app.example:8443'], relayAuthorization: true, jwt: undefined })
   t.match(config.state, { driver: 'lmdb', path: '/data', key: { source: 'file /run/k' } })
   t.match(config.upstreams.get('tools'), {
     path: '/a/b',
@@ -175,20 +176,26 @@ t.test('a mistake has one sentence about what is expected', async (t) => {
 
 t.test('what is not built yet is refused, and only that', async (t) => {
   const cases: Array<[Parameters<typeof yaml>[0], string, RegExp]> = [
-    [{ top: 'callers: { jwt: { issuer: x } }' }, 'callers.jwt', /JWT/],
     [{ top: 'state: { driver: redis }' }, 'state.driver', /Redis/],
     [{ top: 'state: { url: { env: REDIS_URL } }' }, 'state.url', /Redis/],
-    [{ upstream: 'tools: { deny: ["admin_*"] }' }, 'upstreams.tools.tools', /tool policies/],
-    [{ upstream: 'tools: { allow: [] }' }, 'upstreams.tools.tools', /tool policies/],
-    [{ upstream: 'tools: x' }, 'upstreams.tools.tools', /tool policies/],
-    [{ principals: 'bob: { tools: { alow: ["*"] } }' }, 'principals.bob.tools', /tool policies/],
-    [{ session: 'tools: { allow: [search] }' }, 'sessions[0].tools', /tool policies/],
   ]
   for (const [parts, path, what] of cases) {
     const problems = problemsOf(yaml(parts))
     t.strictSame(problems.map((problem) => problem.path), [path])
     t.match(problems[0]?.message, /^not available in this version of mcp-valet: /)
     t.match(problems[0]?.message, what)
+  }
+})
+
+t.test('T1: tool rules of upstream, principal and session are taken, and mistakes in them shown where they are', async (t) => {
+  const config = load(yaml({ upstream: 'tools: { deny: ["admin_*"] }', principals: 'bob: { tools: { allow: [] } }', session: 'tools: { allow: [search_notes, "get_?"] }' }))
+  t.strictSame(config.upstreams.get('tools')?.tools, { allow: ['*'], deny: ['admin_*'] })
+  t.strictSame(config.principals.get('bob')?.tools, { allow: [], deny: [] })
+  t.strictSame(config.principals.get('alice')?.tools, undefined)
+  t.strictSame(config.sessions[0]?.tools, { allow: ['search_notes', 'get_?'], deny: [] })
+  t.strictSame(complaints(yaml({ principals: 'bob: { tools: { alow: ["*"] } }' })), ['principals.bob.tools.alow: unknown key; did you mean "allow"?'])
+  for (const [rules, path] of [['x', 'tools'], ['{ allow: x }', 'tools.allow'], ['{ deny: [1] }', 'tools.deny[0]'], ['{ deny: [ok, ""] }', 'tools.deny[1]'], ['{ deny: ["a\\nb"] }', 'tools.deny[0]']]) {
+    t.strictSame(problemsOf(yaml({ session: `tools: ${rules}` })).map((problem) => problem.path), [`sessions[0].${path}`])
   }
 })
 
