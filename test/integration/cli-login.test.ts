@@ -37,12 +37,13 @@ async function printed (cli: CliProcess): Promise<URL> {
   const shown = (): string | undefined => /^ {2}(http:\S+)$/m.exec(cli.output().stderr)?.[1]
   const isOver = (): boolean => cli.child.exitCode !== null || cli.child.signalCode !== null
   while (shown() === undefined && !isOver()) await sleep(10)
-  t.notOk(isOver(), cli.output().stderr)
+  if (isOver()) throw new Error(`it ended: ${cli.output().stderr}`)
   return new URL(shown() as string)
 }
 
-t.test('from a login to an agent that calls a tool', async (t) => {
+t.test('from a login, into the state that a sidecar shares, to an agent that calls a tool', async (t) => {
   const { server, upstream, config, yaml, state } = await startStage(t)
+  const sidecar = await startSidecar(t, yaml)
   const cli = startLogin(t, config, ['--yes', '--json'])
   const page = await new Browser().visit(await printed(cli))
   const { code, stdout, stderr } = await cli.ended
@@ -61,7 +62,7 @@ t.test('from a login to an agent that calls a tool', async (t) => {
     kept: `in the state (${state})`,
   })
 
-  const sidecar = await startSidecar(t, yaml)
+  await eventually(() => sidecar.principals.list().length > 0, 'the principal')
   t.match(sidecar.principals.list(), [{ id: 'alice', source: 'api', upstreams: ['tools'] }])
   const agent = await connectAgent(`${sidecar.proxyUrl}/tools/mcp`, await sidecar.keyFor('alice'))
   t.teardown(async () => await agent.close())
