@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { closest, distance } from 'fastest-levenshtein'
+import type { LoginVerbOptions } from './cli/login.js'
 import { DEFAULT_CONFIG } from './cli/config-path.js'
 import { faultOf } from './telemetry/fault.js'
 import { VERSION } from './version.js'
@@ -34,11 +35,14 @@ program.command('serve', { isDefault: true })
     finish(await serve({ ...options, env: process.env, stop: stopSignal() }))
   })
 
-/** The options by which a verb finds a running sidecar, and what it ends with. */
-const aboutSidecar = (verb: Command): Command => verb
+/** The options by which a verb finds a running sidecar. */
+const findingSidecar = (verb: Command): Command => verb
   .addOption(configOption())
   .addOption(new Option('--admin-url <url>', 'where the admin listener is, in place of admin.listen in the config: http://host:port or unix:/path.sock').env('MCP_VALET_ADMIN_URL'))
   .option('--admin-token-file <file>', 'the admin token, in place of $MCP_VALET_ADMIN_TOKEN and of admin.token in the config')
+
+/** Those, and what it ends with. */
+const aboutSidecar = (verb: Command): Command => findingSidecar(verb)
   .addHelpText('after', `
 Ends with 0: done. 1: refused, or failed. 2 (status alone): a credential needs a person. 3: the sidecar cannot be reached.`)
 
@@ -132,6 +136,23 @@ program.command('keygen')
   .action(async () => {
     const { mintSessionKey } = await import('./caller/session-key.js')
     process.stdout.write(mintSessionKey().reveal() + '\n')
+  })
+
+findingSidecar(program.command('login'))
+  .description('log a person in at an upstream\'s authorization server (OAuth, PKCE) and keep the refresh token for a principal')
+  .requiredOption('--principal <name>', 'on whose behalf agents will call')
+  .requiredOption('--upstream <name>', 'where they will call')
+  .option('--issuer <url>', 'the authorization server, where neither the config nor the upstream names it, or several are named')
+  .option('--client-id <id>', 'a client that is registered there, or the https address of a client-id metadata document')
+  .option('--scope <scopes>', 'what to ask for, with spaces between')
+  .option('--redirect-port <port>', 'of the listener on 127.0.0.1 that the browser is sent back to (default: a free one)')
+  .option('--no-browser', 'print the address of the login page, and open no browser')
+  .option('--timeout <duration>', 'how long to wait for the person', '5m')
+  .option('--yes', 'go on to the authorization server that the upstream names without asking')
+  .option('--json', 'print what came of it as JSON, without tokens')
+  .action(async (options: Omit<LoginVerbOptions, 'env' | 'stop'>) => {
+    const { runLogin } = await import('./cli/login.js')
+    finish(await runLogin({ ...options, env: process.env, stop: stopSignal() }, await terminal()))
   })
 
 /** Aborted by the first SIGINT or SIGTERM; the second one does not wait. As PID 1 a process gets no handling of its own. */

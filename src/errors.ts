@@ -63,7 +63,7 @@ export const ERRORS = {
   ERR_BODY_INVALID: {
     status: 400,
     rpc: -32700,
-    message: 'The request body could not be read as a JSON-RPC message.',
+    message: 'The request could not be read as JSON-RPC: send plain JSON in UTF-8, each member once, and headers that say the same.',
   },
   ERR_UPSTREAM_UNAUTHORIZED: {
     status: 502,
@@ -93,7 +93,7 @@ export const ERRORS = {
   ERR_UPSTREAM_INVALID: {
     status: 502,
     rpc: -32015,
-    message: 'The MCP server sent an answer that is not valid HTTP.',
+    message: 'The MCP server sent an answer that is not valid HTTP, or that a tool policy must read and cannot: the log says which.',
   },
   ERR_STATE_UNAVAILABLE: {
     status: 503,

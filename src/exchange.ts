@@ -1,3 +1,4 @@
+import type { ToolRules } from './config/config.js'
 import type { Credential, CredentialSource } from './credential/credential.js'
 import type { ErrorCode } from './errors.js'
 import type { Secret } from './secret.js'
@@ -10,6 +11,8 @@ export interface Caller {
   readonly agent: string
   /** Milliseconds since the epoch; undefined where the session has no end. Of a JWT its `exp` with the clocks' tolerance. */
   readonly expiresAt?: number
+  /** The session's own rules on tools, beside those of its principal and of the upstream. */
+  readonly tools?: ToolRules | undefined
   /** Of a caller that showed a JWT: what may be exchanged for a token of its principal (RFC 8693). */
   readonly subject?: Subject
 }
@@ -21,6 +24,11 @@ export interface Subject {
   readonly digest: string
   /** Milliseconds since the epoch: its `exp`. */
   readonly expiresAt: number
+}
+
+/** Which of an upstream's tools a caller may see and call. Where there is none, all of them. */
+export interface ToolPolicy {
+  allows (tool: string): boolean
 }
 
 /**
@@ -40,6 +48,7 @@ export interface RpcSummary {
 }
 
 export const NO_RPC: RpcSummary = { id: null, method: 'none', tool: undefined }
+const NONE: readonly string[] = []
 
 /**
  * The record of one call. Each stage reads what the stages before it found and adds its own; nothing else is handed on.
@@ -56,6 +65,9 @@ export class Exchange {
   rpc: RpcSummary = NO_RPC
   source: CredentialSource | undefined
   credential: Credential | undefined
+  policy: ToolPolicy | undefined
+  /** Answers of our own, as JSON texts, that go to the agent with the upstream's: to those calls of a batch that were denied. */
+  owed: readonly string[] = NONE
   /** Monotonic milliseconds until which renewals and replays may go on; set when the first of them begins. */
   deadline: number | undefined
   attempt = 0
@@ -63,6 +75,8 @@ export class Exchange {
   admittedAt = 0
   /** Milliseconds spent receiving the request body, which is the caller's time. */
   receiving = 0
+  /** Milliseconds in which an answer that had to be read whole was arriving, which is the upstream's time. */
+  holding = 0
   refreshed = false
   /** Milliseconds from dispatch to response headers, one entry an attempt. */
   readonly upstreamWaits: number[] = []
@@ -99,7 +113,7 @@ export class Exchange {
   /** The sidecar's own part of the time to the first byte: all of it but the upstream's and the caller's. */
   overhead (): number | undefined {
     if (this.firstByteAt === undefined) return undefined
-    const elsewhere = this.upstreamWaits.reduce((sum, wait) => sum + wait, this.receiving)
+    const elsewhere = this.upstreamWaits.reduce((sum, wait) => sum + wait, this.receiving + this.holding)
     return Math.max(0, this.firstByteAt - this.startedAt - elsewhere)
   }
 }

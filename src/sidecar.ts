@@ -16,6 +16,7 @@ import { drain } from './http/drain.js'
 import { createFront } from './http/front.js'
 import { OpenCalls } from './http/open-calls.js'
 import { LIMITS, listen, type Limits } from './http/server.js'
+import { ToolPolicies } from './policy/tool-policy.js'
 import { openState } from './state/open.js'
 import type { RefreshEvent, ValetEvent } from './telemetry/events.js'
 import { createMetrics } from './telemetry/metrics.js'
@@ -76,9 +77,10 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   let proxyUrl = ''
   try {
     const { directory, sessions } = await openSessions(parts)
+    const policies = new ToolPolicies(principals.toolsOf.bind(principals))
     const keys = { find: directory.find.bind(directory), seek: config.state.driver === 'memory' ? undefined : sessions.seek.bind(sessions) }
     const credentialFor = (caller: Caller, upstream: string): CredentialSource | undefined => principals.find(caller.principal, upstream) ?? subjects.find(caller, upstream)
-    const front = createFront({ config, keys, jwts, credentialFor, clock, emit, limits, calls })
+    const front = createFront({ config, keys, jwts, credentialFor, policyFor: policies.find.bind(policies), clock, emit, limits, calls })
     const control: Control = { sessions, principals, credentials: principals.credentials }
     const admin = createAdmin({
       limits,

@@ -12,6 +12,7 @@ export async function startAll (setting: Setting): Promise<{ targets: Target[], 
     ['stock', 'not installed', () => startStock(setting)],
     ['floor', 'not installed', () => startFloor(setting)],
     ['valet', 'not built: npm run build', () => startValet('steady', setting)],
+    ['valet-tools', 'not built: npm run build', () => startValet('tools', setting)],
     ['nginx', 'not installed', () => startNginx(setting)],
     ['caddy', 'not installed', () => startCaddy(setting)],
   ]

@@ -10,13 +10,14 @@ const CLI = fileURLToPath(new URL('dist/cli.js', ROOT))
 
 /**
  * mcp-valet as `npm run build` made it, with everything on: session key, credential, metrics, log at info into a
- * file. State is in memory. `steady` has an API token as each proxy has; `storm` an access token with a rotating refresh token.
+ * file. State is in memory. `steady` has an API token as each proxy has; `tools` a policy beside it, so that every call and
+ * answer is read; `storm` an access token with a rotating refresh token.
  */
-export async function startValet (use: 'steady' | 'storm', { upstream, secrets, dir }: Setting): Promise<Target | undefined> {
+export async function startValet (use: 'steady' | 'tools' | 'storm', { upstream, secrets, dir }: Setting): Promise<Target | undefined> {
   if (!existsSync(CLI)) return undefined
   const file = join(dir, `valet-${use}.yaml`)
   const base = `http://127.0.0.1:${upstream.port}`
-  writeFileSync(file, use === 'steady' ? steady(base) : storm(base), { mode: 0o600 })
+  writeFileSync(file, use === 'storm' ? storm(base) : steady(base, use === 'tools' ? ', tools: { deny: ["admin_*"] }' : ''), { mode: 0o600 })
   const child = start(process.execPath, [CLI, 'serve', '-c', file], join(dir, `valet-${use}.log`), {
     BENCH_TOKEN: secrets.token,
     BENCH_SESSION_KEY: secrets.sessionKey,
@@ -25,7 +26,7 @@ export async function startValet (use: 'steady' | 'storm', { upstream, secrets, 
   const { proxy, admin } = await until(child, () => listening(child.log))
   const { version } = JSON.parse(readFileSync(new URL('package.json', ROOT), 'utf8')) as { version: string }
   return {
-    name: 'valet',
+    name: use === 'tools' ? 'valet-tools' : 'valet',
     version,
     port: Number(new URL(proxy).port),
     headers: { [SESSION_HEADER]: secrets.sessionKey },
@@ -54,10 +55,10 @@ sessions:
   - { principal: bench, agent: bench, key: { env: BENCH_SESSION_KEY } }
 `
 
-const steady = (base: string): string => `${common}
+const steady = (base: string, more: string): string => `${common}
 upstreams:
-  json: { url: "${base}${PATHS.json}", path: ${PATHS.json} }
-  sse: { url: "${base}${PATHS.sse}", path: ${PATHS.sse} }
+  json: { url: "${base}${PATHS.json}", path: ${PATHS.json}${more} }
+  sse: { url: "${base}${PATHS.sse}", path: ${PATHS.sse}${more} }
 principals:
   bench:
     credentials:

@@ -66,8 +66,8 @@ export class Directory {
   /** Opens a session whose key is known by its hash alone; one that is open under the same id gives way. */
   open (session: SessionInfo, hash: Buffer): Caller {
     if (this.#entries.size >= this.#sweepAt) this.#sweep()
-    const { id, principal, agent, expiresAt } = session
-    const caller: Caller = { session: id, principal, agent, ...(expiresAt === undefined ? {} : { expiresAt }) }
+    const { id, principal, agent, tools, expiresAt } = session
+    const caller: Caller = { session: id, principal, agent, tools, ...(expiresAt === undefined ? {} : { expiresAt }) }
     this.#entries.set(id, { hash, session, caller })
     return caller
   }

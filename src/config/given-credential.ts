@@ -14,7 +14,7 @@ import { structureFindings } from './validate.js'
 export type CompleteCredential = (upstream: string, given: GivenCredential) => CredentialConfig
 
 /** Types whose values a product has after its own login. The others are an operator's, who has the config for them. */
-const GIVEN_TYPES = ['api_token', 'refresh_token', 'client_credentials', 'json_refresh']
+export const GIVEN_TYPES = ['api_token', 'refresh_token', 'client_credentials', 'json_refresh']
 const SECRETS = ['token', 'refresh_token', 'access_token', 'client_secret'] as const
 /** Stands where a value was given; it is never read. */
 const PLACE = { env: 'GIVEN' }

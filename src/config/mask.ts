@@ -1,4 +1,4 @@
-import type { Config, UpstreamConfig } from './config.js'
+import type { Config, ToolRules, UpstreamConfig } from './config.js'
 import type { JwtCallersConfig } from './jwt-config.js'
 import { formatListen } from './listen.js'
 import { maskCredential } from './mask-credential.js'
@@ -24,9 +24,9 @@ export function effectiveConfig (config: Config): Record<string, unknown> {
     },
     state: config.state.driver === 'memory' ? { driver: 'memory' } : { driver: 'lmdb', path: config.state.path, ...some('key', config.state.key) },
     upstreams: mapped(config.upstreams, maskUpstream),
-    principals: mapped(config.principals, (principal) => ({ credentials: mapped(principal.credentials, maskCredential) })),
-    sessions: config.sessions.map(({ principal, agent, key, expiresAt }) => ({
-      principal, agent, key: place(key), ...(expiresAt === undefined ? {} : { expires_at: new Date(expiresAt).toISOString() }),
+    principals: mapped(config.principals, (principal) => ({ ...tools(principal.tools), credentials: mapped(principal.credentials, maskCredential) })),
+    sessions: config.sessions.map(({ principal, agent, key, tools: rules, expiresAt }) => ({
+      principal, agent, key: place(key), ...tools(rules), ...(expiresAt === undefined ? {} : { expires_at: new Date(expiresAt).toISOString() }),
     })),
   }
 }
@@ -64,6 +64,11 @@ function maskUpstream (upstream: UpstreamConfig) {
     },
     body_limit: formatSize(upstream.bodyLimit),
     ...(Object.keys(ownTls).length === 0 ? {} : { tls: ownTls }),
+    ...tools(upstream.tools),
     ...(upstream.subjectCredential === undefined ? {} : { credential: maskCredential(upstream.subjectCredential) }),
   }
+}
+
+function tools (rules: ToolRules | undefined) {
+  return rules === undefined ? {} : { tools: { allow: [...rules.allow], deny: [...rules.deny] } }
 }

@@ -4,7 +4,7 @@ import { parseBodyLimit, parseClockTolerance, parseDuration, parseLifetime, pars
 import { readHttpUrl, readIssuer, readResource, readUpstreamUrl } from './url.js'
 import {
   readEnvName, readFilePath, readHeaderText, readHost, readMountPath, readOrigin, readPointer, readScope,
-  readTimestamp, readTokenTemplate, readTokenType,
+  readTimestamp, readTokenTemplate, readTokenType, readToolPattern,
 } from './values.js'
 
 /**
@@ -37,6 +37,7 @@ export const READERS = {
   timestamp: readTimestamp,
   tokenTemplate: readTokenTemplate,
   tokenType: readTokenType,
+  toolPattern: readToolPattern,
   upstream: readUpstreamName,
   upstreamUrl: readUpstreamUrl,
 } as const satisfies Record<string, (text: string) => unknown>

@@ -4,11 +4,15 @@ import type { RawCredential } from './schema-credential.js'
 import { duration, durationOrZero, publicPem, record, secret, text } from './schema-parts.js'
 import { SIZE_EXPECTED } from './units.js'
 
-/** Tool policies are checked but not built yet: `unavailable.ts` refuses all but these defaults. */
+const toolPattern = text('toolPattern', 'A tool\'s name, or a glob: * is any run of characters, ? is one. Case counts.', { examples: ['search_*'] })
+
 export const ToolPolicy = Type.Object({
-  allow: Type.Optional(Type.Array(Type.String(), { default: ['*'], description: 'Globs of tool names.' })),
-  deny: Type.Optional(Type.Array(Type.String(), { default: [], description: 'Globs of tool names; deny wins.' })),
-}, { additionalProperties: false, description: 'Which tools may be seen and called. Not available in this version: only the default is accepted.' })
+  allow: Type.Optional(Type.Array(toolPattern, { default: ['*'], description: 'Tools that may be seen and called.' })),
+  deny: Type.Optional(Type.Array(toolPattern, { default: [], description: 'Tools that may not, whatever allow says.' })),
+}, {
+  additionalProperties: false,
+  description: 'Which tools agents may see and call. The rules of upstream, principal and session apply together: each must allow a tool, and none deny it.',
+})
 
 const timeouts = Type.Object({
   connect: Type.Optional(duration('For the TCP and TLS handshakes.', '5s')),

@@ -1,5 +1,5 @@
 import type { Finding, Path } from './problem.js'
-import { at, isMap, listAt, mapAt, type RawMap } from './raw.js'
+import { at, mapAt } from './raw.js'
 
 /** A part of the config that a later version will understand. What is at or below `within` needs no further finding. */
 interface Unavailable extends Finding {
@@ -14,9 +14,6 @@ export function unavailableParts (raw: unknown): Unavailable[] {
   return [
     ...present(raw, ['state', 'url'], 'state in Redis (use driver: lmdb)'),
     ...at(mapAt(raw, 'state'), 'driver') === 'redis' ? [unavailable(['state', 'driver'], 'state in Redis (use driver: lmdb)')] : [],
-    ...members(raw, 'upstreams').flatMap(([path, upstream]) => toolPolicy(upstream, path)),
-    ...members(raw, 'principals').flatMap(([path, principal]) => toolPolicy(principal, path)),
-    ...listAt(raw, 'sessions').flatMap((session, index) => toolPolicy(session, ['sessions', index])),
   ]
 }
 
@@ -24,18 +21,6 @@ function present (raw: unknown, [parent, key]: readonly [string, string], what: 
   return at(mapAt(raw, parent), key) === undefined ? [] : [unavailable([parent, key], what)]
 }
 
-function toolPolicy (owner: unknown, path: Path): Unavailable[] {
-  const policy = at(owner, 'tools')
-  if (policy === undefined) return []
-  const { allow = ['*'], deny = [], ...rest } = isMap(policy) ? policy : { rest: policy }
-  const isDefault = JSON.stringify([allow, deny, rest]) === '[["*"],[],{}]'
-  return isDefault ? [] : [unavailable([...path, 'tools'], 'tool policies other than { allow: ["*"], deny: [] }')]
-}
-
 function unavailable (path: Path, what: string): Unavailable {
   return { path, within: path, message: `not available in this version of mcp-valet: ${what}` }
-}
-
-function members (raw: unknown, key: string): Array<[path: Path, value: RawMap]> {
-  return Object.entries(mapAt(raw, key)).flatMap(([name, value]) => isMap(value) ? [[[key, name], value]] : [])
 }

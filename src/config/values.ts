@@ -85,6 +85,14 @@ export function readPointer (text: string): string {
   return text
 }
 
+/** A glob of tool names. Its length is bounded, as names are matched with it by the thousand. */
+export function readToolPattern (text: string): string {
+  if (text === '' || text.length > 256 || /[\p{Cc}\p{Cs}]/u.test(text)) {
+    throw new ValueError('expected a tool\'s name or a glob such as search_*: 1 to 256 characters')
+  }
+  return text
+}
+
 /** A path in the file system. */
 export function readFilePath (text: string): string {
   if (text === '' || text.includes('\0')) throw new ValueError('expected a path')

@@ -14,6 +14,8 @@ export interface Entry {
   readonly id: string
   readonly config: PrincipalConfig | undefined
   put: PrincipalRecord | undefined
+  /** What was put has not been made credentials of yet: with very many of them that would hold up the start. */
+  waiting?: boolean
   readonly held: Map<string, Held>
 }
 

@@ -180,6 +180,7 @@ export class Flights {
     const { credential } = this.#renewal
     // A token without an expiry has nothing to be ahead of, even if its source was found unchanged.
     const timeless = credential !== undefined && credential.expiresAt === undefined
+    if (this.#failure?.error.dormant === true) return Infinity
     if (this.#failure !== undefined) return this.#failure.error.kind === 'unchanged' && timeless ? Infinity : this.#failure.retryAt - this.#clock.elapsed()
     return credential === undefined ? Infinity : untilRefresh(credential, this.#clock.now(), this.#clock.random()) ?? Infinity
   }

@@ -7,12 +7,13 @@ import { told } from '../state/told.js'
 import type { Vault } from '../state/vault.js'
 import type { CredentialCensus, Emit } from '../telemetry/events.js'
 import { censusOf } from './census.js'
+import { checkGiven, completed } from './completed.js'
 import { GrantError } from './grants/grant.js'
 import { customGrant, type CredentialTypes } from './grants/custom.js'
 import { grantFor } from './grants/index.js'
 import { Provider } from './provider.js'
 import { recordName } from './record.js'
-import { Register, type PrincipalRecord, type PutCredential } from './register.js'
+import { Register, type PrincipalRecord } from './register.js'
 import { warmUp } from './warm-up.js'
 import { within } from './within.js'
 import { credentialInfo, infoOf, type Entry, type Held } from './entry.js'
@@ -21,6 +22,9 @@ import { credentialInfo, infoOf, type Entry, type Held } from './entry.js'
 const PATIENCE_AFTER_PUT = 2_000
 /** Milliseconds that a refresh by hand may take. */
 const PATIENCE_BY_HAND = 20_000
+const NO_RULES: readonly ToolRules[] = []
+/** Principals whose credentials are made in one turn of the event loop. */
+const AT_ONCE = 20
 
 export interface PrincipalsOptions {
   readonly configured: Iterable<PrincipalConfig>
@@ -56,7 +60,10 @@ export class Principals implements PrincipalRegister {
    */
   async load (): Promise<void> {
     for (const config of this.#options.configured) this.#apply({ id: config.id, config, put: undefined, held: new Map() })
-    for await (const record of this.#register.list((_name, error) => this.#warn(error.message))) this.#take(record.id, record)
+    for await (const put of this.#register.list((_name, error) => this.#warn(error.message))) {
+      const entry = this.#entries.get(put.id) ?? { id: put.id, config: undefined, held: new Map<string, Held>() }
+      this.#entries.set(put.id, Object.assign(entry, { put, waiting: true }))
+    }
   }
 
   has (principal: string): boolean {
@@ -71,21 +78,26 @@ export class Principals implements PrincipalRegister {
 
   /** Undefined where the principal has no credential for this upstream. */
   find (principal: string, upstream: string): Provider | undefined {
-    return this.#entries.get(principal)?.held.get(upstream)?.provider
+    const entry = this.#entries.get(principal)
+    if (entry?.waiting === true) this.#apply(entry)
+    return entry?.held.get(upstream)?.provider
   }
 
+  /** Its rules on tools: the config's, and those that were put with it. */
   toolsOf (principal: string): readonly ToolRules[] {
     const entry = this.#entries.get(principal)
-    return [entry?.config?.tools, entry?.put?.tools].filter((rules) => rules !== undefined)
+    const [configured, put] = [entry?.config?.tools, entry?.put?.tools]
+    if (configured === undefined && put === undefined) return NO_RULES
+    return [configured, put].filter((rules) => rules !== undefined)
   }
 
   async put (id: string, given: GivenPrincipal): Promise<PrincipalInfo> {
-    for (const [upstream, credential] of Object.entries(given.credentials)) this.#check(upstream, credential, `credentials.${upstream}.`)
+    for (const [upstream, credential] of Object.entries(given.credentials)) checkGiven(this.#options.complete, upstream, credential, `credentials.${upstream}.`)
     return await this.#changed(await this.#register.put(id, given))
   }
 
   async putCredential (id: string, upstream: string, given: GivenCredential): Promise<PrincipalInfo> {
-    this.#check(upstream, given, '')
+    checkGiven(this.#options.complete, upstream, given, '')
     return await this.#changed(await this.#register.putCredential(id, upstream, given))
   }
 
@@ -98,7 +110,7 @@ export class Principals implements PrincipalRegister {
   }
 
   list (): PrincipalInfo[] {
-    return [...this.#entries.values()].map(infoOf)
+    return [...this.#ready()].map(infoOf)
   }
 
   /** Another process has written or deleted this record of a principal or a credential. @throws {StateError} */
@@ -123,13 +135,18 @@ export class Principals implements PrincipalRegister {
 
   get credentials (): Credentials {
     return {
-      list: () => [...this.#entries.values()].flatMap((entry) => [...entry.held.keys()].map((upstream) => credentialInfo(entry, upstream))),
+      list: () => [...this.#ready()].flatMap((entry) => [...entry.held.keys()].map((upstream) => credentialInfo(entry, upstream))),
       refresh: async (principal, upstream) => await this.#refresh(principal, upstream),
     }
   }
 
   /** Gets all credentials ready. One that cannot be had holds no other up. */
   async warm (): Promise<void> {
+    for (const [nth, entry] of [...this.#entries.values()].filter(({ waiting }) => waiting).entries()) {
+      if (nth % AT_ONCE === 0) await new Promise((resolve) => { setImmediate(resolve) })
+      if (this.#closed.signal.aborted) return
+      if (entry.waiting === true && this.#entries.get(entry.id) === entry) this.#apply(entry)
+    }
     await warmUp(this.#all(), this.#options.clock, this.#closed.signal)
   }
 
@@ -140,15 +157,6 @@ export class Principals implements PrincipalRegister {
   async close (): Promise<void> {
     this.#closed.abort()
     await Promise.all([...[...this.#all()].map(async (provider) => await provider.close()), ...this.#closing])
-  }
-
-  #check (upstream: string, { ...given }: GivenCredential, path: string): void {
-    try {
-      this.#options.complete(upstream, given)
-    } catch (error) {
-      if (!(error instanceof ControlError)) throw error
-      throw new ControlError(error.code, error.details.map((detail) => ({ ...detail, path: detail.path === '' ? path.slice(0, -1) : path + detail.path })))
-    }
   }
 
   async #changed (record: PrincipalRecord): Promise<PrincipalInfo> {
@@ -172,6 +180,7 @@ export class Principals implements PrincipalRegister {
   }
 
   #apply (entry: Entry): Provider[] {
+    entry.waiting = false
     this.#entries.set(entry.id, entry)
     const upstreams = new Set([...entry.config?.credentials.keys() ?? [], ...Object.keys(entry.put?.credentials ?? {})])
     for (const upstream of [...entry.held.keys()]) if (!upstreams.has(upstream)) this.#drop(entry, upstream)
@@ -184,7 +193,8 @@ export class Principals implements PrincipalRegister {
     const made = put === undefined ? entry.config?.credentials.get(upstream) as CredentialConfig : JSON.stringify(put)
     const before = entry.held.get(upstream)
     if (before?.made === made) return undefined
-    const config = put === undefined ? made as CredentialConfig : this.#completed(entry.id, upstream, put)
+    const unfit = (reason: string): void => this.#warn(`the credential that was put for principal ${JSON.stringify(entry.id)} at upstream ${JSON.stringify(upstream)} no longer fits the config (${reason}): put it again, or delete the principal`)
+    const config = put === undefined ? made as CredentialConfig : completed(this.#options.complete, upstream, put, unfit)
     if (config === undefined) return undefined
     // There is one for each caller's JWT then (`Subjects`).
     if (exchangesCallersJwt(config)) {
@@ -199,17 +209,6 @@ export class Principals implements PrincipalRegister {
     entry.held.set(upstream, { provider, made })
     this.#kept.set(keptAs, provider)
     return provider
-  }
-
-  #completed (id: string, upstream: string, { expires_at: expiresAt, ...given }: PutCredential): CredentialConfig | undefined {
-    try {
-      const config = this.#options.complete(upstream, given)
-      return expiresAt === undefined ? config : { ...config, ...(config.type === 'api_token' ? { expiresAt } : { accessTokenExpiresAt: expiresAt }) }
-    } catch (error) {
-      if (!(error instanceof ControlError)) throw error
-      this.#warn(`the credential that was put for principal ${JSON.stringify(id)} at upstream ${JSON.stringify(upstream)} no longer fits the config (${error.details[0]?.message ?? error.message}): put it again, or delete the principal`)
-      return undefined
-    }
   }
 
   #drop (entry: Entry, upstream: string): void {
@@ -238,6 +237,13 @@ export class Principals implements PrincipalRegister {
 
   #warn (reason: string): void {
     this.#options.emit({ event: 'warning', reason })
+  }
+
+  * #ready (): Generator<Entry> {
+    for (const entry of this.#entries.values()) {
+      if (entry.waiting === true) this.#apply(entry)
+      yield entry
+    }
   }
 
   * #all (): Generator<Provider> {

@@ -32,7 +32,7 @@ export function renewedEvent (attempted: Attempted, { how, credential }: Renewed
  * loud as its beginning. What is only remembered is told once, by a process that has not said it yet.
  */
 export function failedEvent (attempted: Attempted, { error, count, retryAt }: Failure, elapsed: number): RefreshEvent | undefined {
-  if (error.remembered && count > 1) return undefined
+  if ((error.remembered || error.dormant) && count > 1) return undefined
   return {
     ...common(attempted),
     outcome: error.kind,

@@ -25,6 +25,16 @@ export function fail (exchange: Exchange, reply: FastifyReply, error: ValetError
   report(exchange, 'error', emit)
 }
 
+/** The sidecar answers in the upstream's place, with what the protocol has for that. */
+export function answer (exchange: Exchange, reply: FastifyReply, { status, type, body }: { status: number, type?: string, body?: string }, { emit }: Telemetry): void {
+  if (exchange.gone) return
+  exchange.status = status
+  reply.code(status).header('cache-control', 'no-store')
+  if (type !== undefined) reply.header('content-type', type)
+  reply.send(body)
+  report(exchange, 'error', emit)
+}
+
 /** The connection has closed. Where that was before all of an answer, the upstream call is taken back. */
 export function abandon (exchange: Exchange, { emit }: Telemetry, finished: boolean): void {
   if (finished) return

@@ -3,7 +3,7 @@ import type { JwtCallers } from '../caller/jwt.js'
 import type { Clock } from '../clock.js'
 import type { Config, UpstreamConfig } from '../config/config.js'
 import type { CredentialSource } from '../credential/credential.js'
-import type { Caller, Exchange } from '../exchange.js'
+import type { Caller, Exchange, ToolPolicy } from '../exchange.js'
 import type { Emit } from '../telemetry/events.js'
 import type { OpenCalls } from './open-calls.js'
 import type { Limits } from './server.js'
@@ -21,6 +21,8 @@ export interface ProxyOptions {
   /** Undefined where `callers.jwt` is not set. */
   readonly jwts: JwtCallers | undefined
   readonly credentialFor: (caller: Caller, upstream: string) => CredentialSource | undefined
+  /** Which tools a caller may see and call; undefined where it may all. */
+  readonly policyFor: (caller: Caller | undefined, upstream: UpstreamConfig) => ToolPolicy | undefined
   readonly clock: Clock
   readonly emit: Emit
   readonly limits: Limits

@@ -12,6 +12,7 @@ import { admit } from './admit.js'
 import { answered, fail } from './conclude.js'
 import { asValetError } from './reply-error.js'
 import type { RouteOptions } from './options.js'
+import { passTools } from './tool-gate.js'
 import { inTurn } from './turn.js'
 
 /**
@@ -48,17 +49,23 @@ type Handler = (request: FastifyRequest, reply: FastifyReply, destination: strin
  * caller's headers twice, and each answer through a stream of its own, for a tenth of what a call costs in all.
  */
 function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Handler {
-  const { config, credentialFor, clock, emit, upstream } = options
+  const { config, credentialFor, policyFor, clock, emit, upstream } = options
   const filter = requestHeaderFilter(config.callers.header, upstream.headers.keys())
 
   return (request, reply, destination) => inTurn(reply.raw, () => {
     const exchange = request.exchange as Exchange
-    const body = request.body as Buffer | undefined
+    let body = request.body as Buffer | undefined
     // What a GET brings is not passed on, but left unread it would keep Node from noticing that the agent leaves.
     if (body === undefined) request.raw.resume()
     exchange.receiving = clock.elapsed() - exchange.admittedAt
-    exchange.rpc = summarize(body)
     const { caller } = exchange
+    const policy = exchange.policy = policyFor(caller, upstream)
+    if (policy === undefined) exchange.rpc = summarize(body)
+    else {
+      const passed = passTools(exchange, policy, request, reply, options)
+      if (passed === undefined) return
+      body = passed.body
+    }
     if (caller === undefined) {
       if (exchange.authority === 'anonymous') emit({ event: 'anonymous', ...exchange.context(), reason: 'no_principal' })
       return send()

@@ -1,5 +1,6 @@
 import { NO_RPC, type RpcSummary } from '../exchange.js'
 import { isModest } from './modest.js'
+import type { Body } from './read-messages.js'
 
 /** Every method of MCP 2024-11-05 to 2026-07-28: anything else is counted as `other`, since a label must be bounded. */
 const METHODS = new Set([
@@ -13,6 +14,8 @@ const METHODS = new Set([
 ])
 
 const LONGEST_ID = 256
+const LONGEST_TOOL = 128
+const BATCH: RpcSummary = { id: null, method: 'batch', tool: undefined }
 const OTHER: RpcSummary = { id: null, method: 'other', tool: undefined }
 
 /**
@@ -28,14 +31,24 @@ export function summarize (body: Buffer | undefined): RpcSummary {
   } catch {
     return OTHER
   }
-  if (Array.isArray(message)) return { id: null, method: 'batch', tool: undefined }
+  if (Array.isArray(message)) return BATCH
   if (typeof message !== 'object' || message === null) return OTHER
   const { id, method, params } = message as { id?: unknown, method?: unknown, params?: { name?: unknown } }
-  const known = typeof method === 'string'
-    ? METHODS.has(method) ? method : 'other'
-    : 'result' in message || 'error' in message ? 'response' : 'other'
-  const tool = known === 'tools/call' && typeof params?.name === 'string' ? params.name.slice(0, 128) : undefined
+  const known = labelOf(method, 'result' in message || 'error' in message)
+  const tool = known === 'tools/call' && typeof params?.name === 'string' ? params.name.slice(0, LONGEST_TOOL) : undefined
   return { id: echoable(id), method: known, tool }
+}
+
+/** The same of a body that has been read for a tool policy. */
+export function summaryOf ({ batch, messages: [message] }: Body): RpcSummary {
+  if (batch || message === undefined) return BATCH
+  const { id, method, answers, tool } = message
+  return { id: id === undefined ? null : echoable(JSON.parse(id)), method: labelOf(method, answers), tool: tool?.slice(0, LONGEST_TOOL) }
+}
+
+function labelOf (method: unknown, answers: boolean): string {
+  if (typeof method === 'string') return METHODS.has(method) ? method : 'other'
+  return answers ? 'response' : 'other'
 }
 
 /** An id that an error answer may carry back: what JSON-RPC allows, and not so long that it could be a burden. */

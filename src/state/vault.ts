@@ -2,6 +2,8 @@ import { getSystemErrorName } from 'node:util'
 import type { Seal } from './seal.js'
 import { LeaseLostError, StateError, type Lease, type Store, type WriteOptions } from './store.js'
 
+const SPACE = 'check the space and the permissions of the state store'
+
 /** A store of JSON records, each sealed under its own name. */
 export class Vault {
   readonly #store: Store
@@ -20,10 +22,12 @@ export class Vault {
   /** @throws {StateError} where the record is there and cannot be used, or the medium fails */
   async read<T> (name: string): Promise<T | undefined> {
     const sealed = await this.#store.read(name).catch((error: unknown) => {
-      throw new StateError(`the record ${name} cannot be read (${codeOf(error, 'read failed')}): check the state store`, { cause: error })
+      throw failure(`the record ${name} cannot be read`, error, 'read failed', 'check the state store')
     })
     if (sealed === undefined) return undefined
-    return JSON.parse(this.#seal.open(name, sealed).toString('utf8')) as T
+    const record = this.#opened<T>(name, sealed)
+    if (record instanceof StateError) throw record
+    return record
   }
 
   /**
@@ -35,14 +39,14 @@ export class Vault {
       await this.#store.write(name, this.#seal.close(name, Buffer.from(JSON.stringify(record))), options)
     } catch (error) {
       if (error instanceof LeaseLostError) throw error
-      throw new StateError(`the record ${name} cannot be saved (${codeOf(error, 'write failed')}): check the space and the permissions of the state store`, { cause: error })
+      throw failure(`the record ${name} cannot be saved`, error, 'write failed', SPACE)
     }
   }
 
   /** @throws {StateError} where the medium refuses; the record is still there then */
   async delete (name: string): Promise<void> {
     await this.#store.delete(name).catch((error: unknown) => {
-      throw new StateError(`the record ${name} cannot be deleted (${codeOf(error, 'delete failed')}): check the space and the permissions of the state store`, { cause: error })
+      throw failure(`the record ${name} cannot be deleted`, error, 'delete failed', SPACE)
     })
   }
 
@@ -53,20 +57,28 @@ export class Vault {
    */
   async * list<T> (prefix: string, unusable: (name: string, error: StateError) => void): AsyncGenerator<readonly [name: string, record: T]> {
     const records = this.#store.list(prefix)[Symbol.asyncIterator]()
-    for (;;) {
-      const next = await records.next().catch((error: unknown) => {
-        throw new StateError(`the records ${prefix}… cannot be read (${codeOf(error, 'read failed')}): check the state store`, { cause: error })
-      })
-      if (next.done === true) return
-      const [name, sealed] = next.value
-      let record: T
-      try {
-        record = JSON.parse(this.#seal.open(name, sealed).toString('utf8')) as T
-      } catch (error) {
-        unusable(name, error instanceof StateError ? error : new StateError(`the stored record ${name} is no JSON`))
-        continue
+    try {
+      for (;;) {
+        const next = await records.next().catch((error: unknown) => {
+          throw failure(`the records ${prefix}… cannot be read`, error, 'read failed', 'check the state store')
+        })
+        if (next.done === true) return
+        const [name, sealed] = next.value
+        const record = this.#opened<T>(name, sealed)
+        if (record instanceof StateError) unusable(name, record)
+        else yield [name, record]
       }
-      yield [name, record]
+    } finally {
+      // Whoever reads no further must not keep the store at it.
+      await records.return?.()
+    }
+  }
+
+  #opened<T> (name: string, sealed: Uint8Array): T | StateError {
+    try {
+      return JSON.parse(this.#seal.open(name, sealed).toString('utf8')) as T
+    } catch (error) {
+      return error instanceof StateError ? error : new StateError(`the stored record ${name} is no JSON`)
     }
   }
 
@@ -83,6 +95,12 @@ export class Vault {
   async close (): Promise<void> {
     await this.#store.close()
   }
+}
+
+/** A store that knows what to do has said so; of others the code tells most. */
+function failure (what: string, error: unknown, otherwise: string, advice: string): StateError {
+  if (error instanceof StateError) return new StateError(`${what}: ${error.message}`, { cause: error })
+  return new StateError(`${what} (${codeOf(error, otherwise)}): ${advice}`, { cause: error })
 }
 
 /** LMDB gives the system's number, 28 say, for what everybody else calls ENOSPC. */

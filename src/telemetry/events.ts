@@ -44,6 +44,7 @@ export type ValetEvent =
   | { readonly event: 'stream_opened' | 'stream_closed', readonly upstream: string }
   /** A call was refused, or a request to the admin API that may not be made at all. */
   | Context & { readonly event: 'denied', readonly code: ErrorCode | ControlErrorCode, readonly reason?: string }
+  | Context & { readonly event: 'denied', readonly upstream: string, readonly code?: undefined, readonly reason: 'tool' }
   | Context & { readonly event: 'anonymous', readonly upstream: string, readonly reason: AnonymousReason }
   | RejectedEvent
   | Context & { readonly event: 'replayed', readonly upstream: string, readonly status: number, readonly outcome: ReplayOutcome }

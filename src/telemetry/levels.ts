@@ -41,7 +41,9 @@ export function messageOf (event: ValetEvent): string {
     case 'replayed': return event.outcome === 'mended' ? 'the replay was accepted' : `the replay was ${event.outcome === 'refused' ? 'refused too' : 'not answered'}`
     case 'refresh': return REFRESHED[event.outcome]
     case 'warning': return event.reason
-    case 'denied': return event.code === 'ERR_ADMIN_UNAUTHORIZED' ? 'somebody called the admin API without its token' : 'refused a call'
+    case 'denied':
+      if (event.reason === 'tool') return 'refused a call of a tool that this session may not call'
+      return event.code === 'ERR_ADMIN_UNAUTHORIZED' ? 'somebody called the admin API without its token' : 'refused a call'
     case 'failed': return event.code === 'ERR_CREDENTIAL_REVOKED' ? 'a call failed: this principal must log in again' : 'a call failed'
     case 'state_failed': return 'a token could not be saved: it is kept in memory, and would be lost with the process'
     case 'internal_error': return 'a fault in mcp-valet: please report it'

@@ -68,7 +68,7 @@ function createSeries (registry: Registry) {
 function record (series: Series, event: ValetEvent): void {
   switch (event.event) {
     case 'call': return recordCall(series, event)
-    case 'denied': return series.denied.inc({ reason: event.code })
+    case 'denied': return series.denied.inc({ reason: event.code === undefined ? event.reason : event.code })
     case 'anonymous': return series.anonymous.inc({ upstream: event.upstream, reason: event.reason })
     case 'rejected': return series.rejections.inc({ upstream: event.upstream, status: event.status })
     case 'replayed': return series.replays.inc({ upstream: event.upstream, status: event.status, outcome: event.outcome })

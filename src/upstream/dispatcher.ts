@@ -3,12 +3,20 @@ import type { Clock } from '../clock.js'
 import type { UpstreamConfig } from '../config/config.js'
 import { ValetError } from '../errors.js'
 import type { Emit } from '../telemetry/events.js'
+import { faultOf } from '../telemetry/fault.js'
 import { Delivery, type Call, type Way } from './deliver.js'
 import { failureOf, reasonOf } from './failure.js'
+import { askingPlainly } from './headers.js'
 import { inject, type CallOptions, type Dispatch } from './inject.js'
 import { inPieces } from './pieces.js'
 import { replay } from './replay.js'
+import { Screen } from './screen.js'
 import { connectOptions } from './tls.js'
+
+/** A reason of ours, or where a fault is; never a message, which may quote what an upstream sent. */
+function causeOf (cause: unknown): string {
+  return typeof cause === 'string' ? cause : faultOf(cause)
+}
 
 /** What is sent: below the origin of the upstream, the path with its query. */
 export interface Outgoing { readonly method: string, readonly path: string, readonly body: Buffer | undefined }
@@ -37,8 +45,10 @@ export class UpstreamDispatcher {
       stall,
       onStream: (open) => emit({ event: open ? 'stream_opened' : 'stream_closed', upstream: config.name }),
       onBroken: (exchange, error) => {
-        exchange.code = failureOf(error).code
-        emit({ event: 'failed', ...exchange.context(), code: exchange.code, reason: `the upstream broke off in the middle of its answer (${reasonOf(error)})` })
+        const { code, cause } = failureOf(error)
+        exchange.code = code
+        const reason = error instanceof ValetError ? causeOf(cause) : `the upstream broke off in the middle of its answer (${reasonOf(error)})`
+        emit({ event: 'failed', ...exchange.context(), code, reason })
       },
     }
   }
@@ -72,10 +82,13 @@ export class UpstreamDispatcher {
   }
 
   #sendBy (dispatch: Dispatch, { method, path, body }: Outgoing, call: Call, onFailure: (error: ValetError) => void): void {
-    const delivery = new Delivery(this.#way, call, (error) => onFailure(error instanceof ValetError ? error : failureOf(error)))
+    const { exchange } = call
+    const { policy } = exchange
+    const delivery = new Delivery(this.#way, call, (error) => onFailure(failureOf(error)))
     const pieces = body === undefined ? undefined : inPieces(body)
-    const headers = body === undefined || pieces === body ? call.headers : [...call.headers, 'content-length', String(body.length)]
-    dispatch({ path, method, headers, body: pieces, exchange: call.exchange } as CallOptions, delivery)
+    const own = policy === undefined ? call.headers : askingPlainly(call.headers)
+    const headers = body === undefined || pieces === body ? own : [...own, 'content-length', String(body.length)]
+    dispatch({ path, method, headers, body: pieces, exchange } as CallOptions, policy === undefined ? delivery : new Screen(delivery, exchange, policy, this.#clock))
   }
 
   /** Cuts off whatever is under way: the listener has waited for that already. */

@@ -1,7 +1,8 @@
 import { ValetError } from '../errors.js'
 
-/** What an undici error means to the agent; the error itself goes to the log, as its code. */
+/** What an undici error means to the agent; the error itself goes to the log, as its code. One of ours means itself. */
 export function failureOf (error: Error): ValetError {
+  if (error instanceof ValetError) return error
   const code = codeOf(error)
   const cause = reasonOf(error)
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return new ValetError('ERR_UPSTREAM_TIMEOUT', { cause })

@@ -21,6 +21,8 @@ const NOT_FOR_AGENTS = new Set([
  */
 export type RequestHeaderFilter = (rawHeaders: readonly string[], connection: string | undefined, keepOwnToken: boolean) => string[]
 
+const NOT_PLAIN = new Set(['accept-encoding', 'range', 'if-range'])
+
 /** Spellings of names that are remembered; agents use a dozen, and what a stranger makes up must not fill the memory. */
 const MOST_SPELLINGS = 256
 
@@ -53,6 +55,16 @@ export function requestHeaderFilter (keyHeader: string, injected: Iterable<strin
     }
     return kept
   }
+}
+
+/**
+ * The headers of a call whose answer must be readable here: whole, and in no coding. A server may still choose one
+ * (RFC 9110 §12.5.3 is but a wish), and its answer is refused then.
+ */
+export function askingPlainly (headers: readonly string[]): string[] {
+  const asked = headers.filter((_, i) => !NOT_PLAIN.has(asRead(headers[i - i % 2] as string)))
+  asked.push('accept-encoding', 'identity')
+  return asked
 }
 
 /** Many servers read X_Api_Key as X-Api-Key (RFC 3875 §4.1.18), so that spelling is the same header here. */

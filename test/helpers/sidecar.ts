@@ -1,4 +1,5 @@
 import type { Test } from 'tap'
+import type { ToolRules } from '../../src/config/config.js'
 import { loadConfigText } from '../../src/config/load.js'
 import { createSidecar, type Sidecar, type SidecarOptions } from '../../src/sidecar.js'
 import type { ValetEvent } from '../../src/telemetry/events.js'
@@ -7,7 +8,7 @@ export interface TestSidecar extends Sidecar {
   /** Every event so far, in order. */
   readonly events: ValetEvent[]
   /** A session key of this principal. */
-  keyFor (principal: string, agent?: string): Promise<string>
+  keyFor (principal: string, agent?: string, tools?: Partial<ToolRules>): Promise<string>
   /** Resolves with the first event that fits, from the past or the future; rejects after 10 s. */
   until<E extends ValetEvent> (fits: (event: ValetEvent) => event is E): Promise<E>
   until (fits: (event: ValetEvent) => boolean): Promise<ValetEvent>
@@ -45,7 +46,8 @@ export async function startSidecar (t: Test, yaml: string, options: StartOptions
   return {
     ...sidecar,
     events,
-    keyFor: async (principal, agent = 'tester') => (await sidecar.sessions.create({ principal, agent })).key.reveal(),
+    keyFor: async (principal, agent = 'tester', tools) =>
+      (await sidecar.sessions.create({ principal, agent, ...(tools === undefined ? {} : { tools: { allow: ['*'], deny: [], ...tools } }) })).key.reveal(),
     async until (fits: (event: ValetEvent) => boolean) {
       const past = events.find(fits)
       if (past !== undefined) return past

@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { listen, shut } from '../../src/demo/http.js'
 import type { RefreshEvent, ValetEvent } from '../../src/telemetry/events.js'
 import { call, errorCode } from '../helpers/call.js'
+import { keyPair } from '../helpers/exchange-issuer.js'
 import { manualClock, settled } from '../helpers/manual-clock.js'
 import { startSidecar } from '../helpers/sidecar.js'
 import { bearerOf } from '../helpers/tokens.js'
@@ -15,7 +16,10 @@ const isRefresh = (event: ValetEvent): event is RefreshEvent => event.event === 
 const refreshed = (event: ValetEvent): event is RefreshEvent => isRefresh(event) && event.outcome === 'ok'
 const SCOPE = 'tools:read tools:call'
 
-interface Server { issuer: string, secret: string, login (resource: string): Promise<string>, logout (): Promise<void> }
+interface Server { issuer: string, secret: string, keys: Record<string, string>, login (resource: string, client?: string): Promise<string>, logout (): Promise<void> }
+
+const KEY_ALGORITHMS = ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519']
+const PAIRS = await Promise.all(KEY_ALGORITHMS.map(async (alg) => await keyPair(alg)))
 
 /** A certified authorization server on a free port, with rotating refresh tokens and JWTs for the resource that is asked for. */
 async function startServer (t: Test): Promise<Server> {
@@ -28,7 +32,22 @@ async function startServer (t: Test): Promise<Server> {
     clients: [
       { ...known, client_id: 'basic', grant_types: ['client_credentials', 'refresh_token'], token_endpoint_auth_method: 'client_secret_basic' },
       { ...known, client_id: 'post', grant_types: ['client_credentials', 'refresh_token'], token_endpoint_auth_method: 'client_secret_post' },
+      ...KEY_ALGORITHMS.map((alg, at) => ({
+        client_id: alg,
+        redirect_uris: [],
+        response_types: [],
+        grant_types: ['client_credentials', 'refresh_token'],
+        token_endpoint_auth_method: 'private_key_jwt',
+        token_endpoint_auth_signing_alg: alg,
+        jwks: { keys: [PAIRS[at]?.jwk] },
+      })),
     ],
+    // As the rules for the audience are now (draft-ietf-oauth-rfc7523bis), and as FAPI 2.0 has them.
+    assertJwtClientAuthClaimsAndHeader: (_context: unknown, claims: { aud: unknown, iat: number, exp: number }) => {
+      if (claims.aud !== issuer) throw new errors.InvalidClientAuth('the audience is not the issuer alone')
+      if (claims.exp - claims.iat > 60) throw new errors.InvalidClientAuth('the assertion lives too long')
+    },
+    enabledJWA: { clientAuthSigningAlgValues: KEY_ALGORITHMS },
     findAccount: (_context: unknown, accountId: string) => ({ accountId, claims: () => ({ sub: accountId }) }),
     rotateRefreshToken: true,
     scopes: ['openid', 'offline_access', ...SCOPE.split(' ')],
@@ -49,12 +68,13 @@ async function startServer (t: Test): Promise<Server> {
   return {
     issuer,
     secret,
-    async login (resource) {
-      const grant = new provider.Grant({ accountId: 'alice', clientId: 'basic' })
+    keys: Object.fromEntries(KEY_ALGORITHMS.map((alg, at) => [alg, PAIRS[at]?.pem as string])),
+    async login (resource, clientId = 'basic') {
+      const grant = new provider.Grant({ accountId: 'alice', clientId })
       grant.addOIDCScope('openid offline_access')
       grant.addResourceScope(resource, SCOPE)
       grantId = await grant.save()
-      const client = await provider.Client.find('basic')
+      const client = await provider.Client.find(clientId)
       return await new provider.RefreshToken({ accountId: 'alice', client, grantId, gty: 'authorization_code', scope: `openid offline_access ${SCOPE}`, resource, rotations: 0 } as never).save()
     },
     async logout () { await (await provider.Grant.find(grantId))?.destroy() },
@@ -122,6 +142,33 @@ principals:
     t.match(sidecar.events.find(isRefresh), { outcome: 'ok', expires_in: 600 })
   })
 }
+
+for (const alg of KEY_ALGORITHMS) {
+  t.test(`a real authorization server: private_key_jwt with ${alg}, for client_credentials and refresh_token`, async (t) => {
+    const server = await startServer(t)
+    const upstream = await startResource(t, () => server.issuer)
+    const RT = await server.login(`${upstream.origin}/mcp`, alg)
+    const client = `issuer: "${server.issuer}", client_id: ${alg}, client_key: { env: KEY }, client_key_alg: ${alg}`
+    const sidecar = await startSidecar(t, `
+upstreams: { tools: { url: "${upstream.origin}/mcp" } }
+principals:
+  ci: { credentials: { tools: { type: client_credentials, ${client}, scope: "tools:read" } } }
+  alice: { credentials: { tools: { type: refresh_token, ${client}, refresh_token: { env: RT } } } }
+`, { env: { KEY: server.keys[alg] as string, RT } })
+    for (const principal of ['ci', 'alice']) t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor(principal) })).status, 200, principal)
+    t.match(upstream.seen.map((seen) => decodeJwt(bearerOf(seen) as string)), [{ client_id: alg, scope: 'tools:read' }, { client_id: alg, sub: 'alice' }])
+  })
+}
+
+t.test('a real authorization server: a key that belongs to another client is told as invalid_client', async (t) => {
+  const server = await startServer(t)
+  const sidecar = await startSidecar(t, `
+upstreams: { tools: { url: "http://127.0.0.1:1/mcp" } }
+principals:
+  ci: { credentials: { tools: { type: client_credentials, issuer: "${server.issuer}", client_id: RS256, client_key: { env: KEY } } } }
+`, { env: { KEY: server.keys.PS256 as string }, clock: manualClock() })
+  t.match(await sidecar.until(isRefresh), { outcome: 'unavailable', reason: /HTTP 401 with invalid_client: check client_id, client_auth and client_secret or client_key$/ })
+})
 
 t.test('a real authorization server: a wrong client secret is told as invalid_client', async (t) => {
   const server = await startServer(t)

@@ -216,7 +216,7 @@ upstreams: { ${name}: { url: "${upstream.origin}/mcp", credential: { type: refre
   await before.principals.put('alice', { credentials: { tools: await issuer.login('alice') } })
   await before.close()
   const after = await startSidecar(t, yaml('renamed'))
-  t.match(after.events.find(({ event }) => event === 'warning'), { reason: /principal "alice" at upstream "tools" no longer fits the config/ })
+  t.match(await after.until(({ event }) => event === 'warning'), { reason: /principal "alice" at upstream "tools" no longer fits the config/ })
   t.match(after.principals.list(), [{ id: 'alice', upstreams: [] }])
   await after.principals.put('alice', { credentials: { renamed: await issuer.login('alice') } })
   t.equal((await call(`${after.proxyUrl}/renamed/mcp`, { key: await after.keyFor('alice') })).status, 200)

@@ -92,8 +92,7 @@ t.test('row 48: records that were swapped open for neither', async (t) => {
 t.test('row 48: under another key nothing opens', async (t) => {
   const { folder, upstream, again } = await start(t)
   await writeFile(join(folder, 'state.key'), mintToken().padEnd(64, 'x'))
-  const sidecar = await again()
-  t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })), 'ERR_CREDENTIAL_UNAVAILABLE')
+  await t.rejects(again(), { name: 'StateError', message: /does not open: it was changed, or state.key is not the key/ })
   t.equal(upstream.seen.length, 2)
 })
 

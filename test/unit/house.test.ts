@@ -23,7 +23,7 @@ const RANKS: readonly (readonly [RegExp, number])[] = [
   [/^upstream\//, 4],
   [/^http\//, 5],
   [/^follow\.ts$/, 5],
-  [/^sidecar\.ts$/, 6],
+  [/^(?:sidecar\.ts$|login\/)/, 6],
   [/^(?:index\.ts$|demo\/)/, 7],
   [/^cli\//, 8],
   [/^cli\.ts$/, 9],
@@ -91,7 +91,7 @@ t.test('each outer library has its door', async (t) => {
     open: /^cli\//,
     '@fastify/swagger': /^http\/admin/,
     'lru-cache': /^caller\/|^credential\//,
-    oauth4webapi: /^credential\/grants\//,
+    oauth4webapi: /^credential\/grants\/|^login\//,
     jose: /^caller\/|^credential\/(?:lifetime\.ts$|grants\/)|^config\/signing-key\.ts$|^demo\//,
     commander: /^cli\.ts$/,
     yaml: /^config\/|^cli\/check\.ts$|^demo\//,
@@ -108,7 +108,7 @@ t.test('each outer library has its door', async (t) => {
 })
 
 t.test('a secret is opened only where it leaves the process, is stored sealed or is compared', async (t) => {
-  const may = /^secret\.ts$|^upstream\/|^credential\/(?:grants\/|record\.ts$|renewal\.ts$)|^caller\/directory\.ts$|^state\/open\.ts$|^config\/(?:check-secrets|admin-token)\.ts$|^http\/admin\/(?:access|sessions)\.ts$|^cli\.ts$|^cli\/admin-client\.ts$|^demo\/stage\.ts$/
+  const may = /^secret\.ts$|^upstream\/|^credential\/(?:grants\/|record\.ts$|renewal\.ts$)|^caller\/directory\.ts$|^state\/open\.ts$|^config\/(?:check-secrets|admin-token)\.ts$|^http\/admin\/(?:access|sessions)\.ts$|^login\/given\.ts$|^cli\.ts$|^cli\/admin-client\.ts$|^demo\/stage\.ts$/
   for (const file of files) if (text(file).includes('.reveal()')) t.match(file, may, `${file} may open a secret`)
 })
 

@@ -54,9 +54,13 @@ function fetchMetadata (clock: Clock) {
 
 /** Metadata may send the grant to another host, as large issuers do, but never from https down to http. */
 function unfit (issuer: URL, server: oauth.AuthorizationServer): GrantError | undefined {
-  if (server.token_endpoint === undefined || !URL.canParse(server.token_endpoint)) return new GrantError('unavailable', 'its metadata names no token_endpoint')
+  if (server.token_endpoint === undefined || !isHttpUrl(server.token_endpoint)) return new GrantError('unavailable', 'its metadata names no token_endpoint')
   if (issuer.protocol === 'https:' && !server.token_endpoint.startsWith('https:')) return new GrantError('unavailable', 'its metadata names a token_endpoint without TLS')
   return undefined
+}
+
+function isHttpUrl (text: string): boolean {
+  return /^https?:\/\//i.test(text) && URL.canParse(text)
 }
 
 /** Where a grant of this config asks; empty as long as nobody knows. */

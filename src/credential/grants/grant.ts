@@ -60,19 +60,22 @@ export class GrantError extends Error {
   readonly retryAfter: number | undefined
   /** Said before, and only remembered now: nobody was asked again, so there is nothing new to report. */
   readonly remembered: boolean
+  /** Nothing but a person, or a caller with something to offer, can bring about what is missing: it is not tried again by the clock. */
+  readonly dormant: boolean
   /**
    * The refresh token of an answer that was of no use otherwise. The issuer may have ended the one before with it, so it
    * must be kept, or the grant would be lost.
    */
   readonly rotated: Secret | undefined
 
-  constructor (kind: GrantErrorKind, reason: string, more: { retryAfter?: number | undefined, remembered?: boolean, rotated?: Secret | undefined } = {}) {
+  constructor (kind: GrantErrorKind, reason: string, more: { retryAfter?: number | undefined, remembered?: boolean, dormant?: boolean, rotated?: Secret | undefined } = {}) {
     super(reason)
     this.name = 'GrantError'
     this.kind = kind
     this.reason = reason
     this.retryAfter = more.retryAfter
     this.remembered = more.remembered === true
+    this.dormant = more.dormant === true
     this.rotated = more.rotated
   }
 }

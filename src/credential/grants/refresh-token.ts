@@ -22,7 +22,7 @@ export function refreshTokenGrant (config: RefreshTokenConfig, clock: Clock): Gr
     },
     async exchange (held, mayAsk) {
       if (held.refreshToken === undefined || !isKnown) {
-        throw new GrantError('unavailable', 'nobody has logged in yet: run mcp-valet login --principal … --upstream …, or put tokens through the admin API')
+        throw new GrantError('unavailable', 'nobody has logged in yet: run mcp-valet login --principal … --upstream …, or put tokens through the admin API', { dormant: true })
       }
       return await endpoint.request({ grantType: config.type, parameters: { refresh_token: held.refreshToken.reveal() }, refreshes: true, mayAsk })
     },

@@ -54,7 +54,7 @@ async function optional (ref: SecretRef | undefined): Promise<Secret | undefined
 async function subjectOf (config: TokenExchangeConfig, subject: Secret | undefined): Promise<Secret> {
   if (config.subjectToken !== undefined) return await readSecret(config.subjectToken)
   if (subject !== undefined) return subject
-  throw new GrantError('unavailable', 'there is no token to exchange: the agent must present a JWT of its own (see callers.jwt), or the credential name a subject_token')
+  throw new GrantError('unavailable', 'there is no token to exchange: the agent must present a JWT of its own (see callers.jwt), or the credential name a subject_token', { dormant: true })
 }
 
 /**

@@ -25,11 +25,15 @@ export function pageOf<T> (list: Iterable<T>, keyOf: (item: T) => string, { limi
   const after = cursor === undefined ? undefined : readCursor(cursor)
   const byKey = (a: T, b: T): number => keyOf(a) < keyOf(b) ? -1 : 1
   let best: T[] = []
+  let last: string | undefined
   for (const item of list) {
-    if (after !== undefined && keyOf(item) <= after) continue
+    const key = keyOf(item)
+    if ((after !== undefined && key <= after) || (last !== undefined && key > last)) continue
     best.push(item)
+    if (best.length <= 2 * limit) continue
     // One more than the page tells whether there is another page.
-    if (best.length > 2 * limit) best = best.sort(byKey).slice(0, limit + 1)
+    best = best.sort(byKey).slice(0, limit + 1)
+    last = keyOf(best[limit] as T)
   }
   best.sort(byKey)
   const items = best.slice(0, limit)

@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox'
 import type { GivenCredential, GivenPrincipal } from '../../control.js'
-import { CREDENTIAL_TYPES } from '../../config/schema-credential.js'
+import { GIVEN_TYPES } from '../../config/given-credential.js'
 import { record, text } from '../../config/schema-parts.js'
 import { LARGEST_PAGE, USUAL_PAGE } from './page.js'
 import { LONGEST_TTL, TTL_EXPECTED } from './ttl.js'
@@ -80,7 +80,12 @@ const printable = (most: number, what: string, description: string) => Type.Stri
 })
 
 export const GivenCredentialSchema = Type.Object({
-  type: Type.Optional(Type.Unsafe<string>({ type: 'string', enum: [...CREDENTIAL_TYPES], description: 'Default: the type of the upstream\'s credential in the config.' })),
+  type: Type.Optional(Type.Unsafe<string>({
+    type: 'string',
+    enum: [...GIVEN_TYPES],
+    description: 'Default: the type of the upstream\'s credential in the config.',
+    errorMessage: `expected one of ${GIVEN_TYPES.join(', ')}; the other types take nothing from a login: they are named in the config`,
+  })),
   token: Type.Optional(token('Of an api_token: the token itself.')),
   access_token: Type.Optional(token('The access token that is good now. Without it the first call waits for a refresh.')),
   expires_in: Type.Optional(Type.Integer({

@@ -16,6 +16,15 @@ t.test('row 50: a key is vk_ and 43 characters of base64url, and new each time',
   t.end()
 })
 
+t.test('T1: a session carries its rules on tools, and one without has none', async (t) => {
+  const directory = new Directory(pepper, testClock())
+  const tools = { allow: ['search_*'], deny: [] }
+  const [narrow, without] = [directory.create({ ...ALICE, tools }), directory.create(ALICE)]
+  t.equal((directory.find(narrow.key.reveal()) as { tools?: object }).tools, tools)
+  t.equal((directory.find(without.key.reveal()) as { tools?: object }).tools, undefined)
+  t.same(directory.list().map((session) => session.tools), [tools, undefined])
+})
+
 for (const text of ['', 'vk_', 'vk_' + 'a'.repeat(42), 'vk_' + 'a'.repeat(44), 'VK_' + 'a'.repeat(43), 'vk_' + 'a'.repeat(42) + '=', 'vk_' + 'a'.repeat(42) + '\n', ' vk_' + 'a'.repeat(42)]) {
   t.test(`row 50: ${JSON.stringify(text)} is no session key`, (t) => {
     t.notOk(isSessionKey(text))

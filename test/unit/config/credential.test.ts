@@ -4,7 +4,7 @@ import { mergeCredential } from '../../../src/config/credential.js'
 import { complaints, load, yaml } from './helpers.js'
 
 const HERE = 'principals.alice.credentials.tools'
-const TYPES = 'api_token, refresh_token, client_credentials, json_refresh, token_exchange, jwt_bearer, signed_jwt, command'
+const TYPES = 'api_token, refresh_token, client_credentials, json_refresh, token_exchange, jwt_bearer, signed_jwt, command, custom'
 /** Callers whose JWTs there are to exchange. */
 const JWTS = 'callers: { jwt: { issuer: "https://i", audience: a } }'
 const OAUTH = 'token_endpoint: "https://id.example/token", client_id: agents'

@@ -178,17 +178,24 @@ t.test('what is not built yet is refused, and only that', async (t) => {
   const cases: Array<[Parameters<typeof yaml>[0], string, RegExp]> = [
     [{ top: 'state: { driver: redis }' }, 'state.driver', /Redis/],
     [{ top: 'state: { url: { env: REDIS_URL } }' }, 'state.url', /Redis/],
-    [{ upstream: 'tools: { deny: ["admin_*"] }' }, 'upstreams.tools.tools', /tool policies/],
-    [{ upstream: 'tools: { allow: [] }' }, 'upstreams.tools.tools', /tool policies/],
-    [{ upstream: 'tools: x' }, 'upstreams.tools.tools', /tool policies/],
-    [{ principals: 'bob: { tools: { alow: ["*"] } }' }, 'principals.bob.tools', /tool policies/],
-    [{ session: 'tools: { allow: [search] }' }, 'sessions[0].tools', /tool policies/],
   ]
   for (const [parts, path, what] of cases) {
     const problems = problemsOf(yaml(parts))
     t.strictSame(problems.map((problem) => problem.path), [path])
     t.match(problems[0]?.message, /^not available in this version of mcp-valet: /)
     t.match(problems[0]?.message, what)
+  }
+})
+
+t.test('T1: tool rules of upstream, principal and session are taken, and mistakes in them shown where they are', async (t) => {
+  const config = load(yaml({ upstream: 'tools: { deny: ["admin_*"] }', principals: 'bob: { tools: { allow: [] } }', session: 'tools: { allow: [search_notes, "get_?"] }' }))
+  t.strictSame(config.upstreams.get('tools')?.tools, { allow: ['*'], deny: ['admin_*'] })
+  t.strictSame(config.principals.get('bob')?.tools, { allow: [], deny: [] })
+  t.strictSame(config.principals.get('alice')?.tools, undefined)
+  t.strictSame(config.sessions[0]?.tools, { allow: ['search_notes', 'get_?'], deny: [] })
+  t.strictSame(complaints(yaml({ principals: 'bob: { tools: { alow: ["*"] } }' })), ['principals.bob.tools.alow: unknown key; did you mean "allow"?'])
+  for (const [rules, path] of [['x', 'tools'], ['{ allow: x }', 'tools.allow'], ['{ deny: [1] }', 'tools.deny[0]'], ['{ deny: [ok, ""] }', 'tools.deny[1]'], ['{ deny: ["a\\nb"] }', 'tools.deny[0]']]) {
+    t.strictSame(problemsOf(yaml({ session: `tools: ${rules}` })).map((problem) => problem.path), [`sessions[0].${path}`])
   }
 })
 

@@ -27,6 +27,7 @@ upstreams:
     timeouts: { connect: 1s, headers: 1m, idle: 1h }
     body_limit: 1KiB
     tls: { ca: ca.pem, cert: { file: c.pem }, key: { env: KEY }, server_name: n.example }
+    tools: { deny: ["admin_*"] }
 principals:
   a: { credentials: { tools: { type: api_token, token: { command: [pass, show, hidden-argument] } } } }
   b:
@@ -34,6 +35,7 @@ principals:
       tools: { type: refresh_token, token_endpoint: "https://id/t?key=hidden-query", client_id: c, client_secret: { env: S }, scope: x, refresh_token: { env: R }, access_token: { env: A } }
   c: { credentials: { tools: { type: client_credentials, issuer: "https://id/realm", client_id: c, client_secret: { env: S }, client_auth: client_secret_post } } }
   d:
+    tools: { allow: [search, "get_*"], deny: [] }
     credentials:
       tools: { type: json_refresh, url: "https://h/r", method: PUT, headers: { x-a: b, x-key: { env: H } }, body: [1, null, "{refresh_token}", { k: { env: B } }], refresh_token: { env: R }, access_token: { env: A } }
   e: { credentials: { tools: { type: client_credentials, issuer: "https://id", client_id: c, client_key: { file: /k.pem }, client_key_id: k, client_key_alg: ES256 } } }
@@ -45,7 +47,7 @@ principals:
   k: { credentials: { tools: { type: command, command: [helper, --secret, hidden-argument] } } }
   l: { credentials: { tools: { type: refresh_token } } }
 sessions:
-  - { principal: a, agent: x, key: { env: K }, expires_at: "2027-01-01T00:00:00Z" }
+  - { principal: a, agent: x, key: { env: K }, tools: { allow: ["search_*"] }, expires_at: "2027-01-01T00:00:00Z" }
 `
 
 t.test('the effective config is one itself, and the same one', async (t) => {
@@ -60,7 +62,11 @@ t.test('the effective config is one itself, and the same one', async (t) => {
     state: { driver: 'lmdb', path: '/data', key: { file: '/run/my key' } },
     upstreams: {
       tools: {
-        deadline: '90s', timeouts: { headers: '1m', idle: '1h' }, body_limit: '1KiB', tls: { ca: { file: 'ca.pem' }, key: { env: 'KEY' }, server_name: 'n.example' },
+        deadline: '90s',
+        timeouts: { headers: '1m', idle: '1h' },
+        body_limit: '1KiB',
+        tls: { ca: { file: 'ca.pem' }, key: { env: 'KEY' }, server_name: 'n.example' },
+        tools: { allow: ['*'], deny: ['admin_*'] },
       },
     },
     principals: {
@@ -73,9 +79,9 @@ t.test('the effective config is one itself, and the same one', async (t) => {
       j: { credentials: { tools: { alg: 'HS256', key: { env: 'MAC' }, typ: 'JWT', claims: {}, lifetime: '10m' } } },
       k: { credentials: { tools: { type: 'command', command: ['helper', '…'] } } },
       l: { credentials: { tools: { type: 'refresh_token', client_id: undefined, refresh_token: undefined } } },
-      d: { credentials: { tools: { body: [1, null, '{refresh_token}', { k: { env: 'B' } }], headers: { 'x-key': { env: 'H' } } } } },
+      d: { tools: { allow: ['search', 'get_*'], deny: [] }, credentials: { tools: { body: [1, null, '{refresh_token}', { k: { env: 'B' } }], headers: { 'x-key': { env: 'H' } } } } },
     },
-    sessions: [{ principal: 'a', agent: 'x', key: { env: 'K' }, expires_at: '2027-01-01T00:00:00.000Z' }],
+    sessions: [{ principal: 'a', agent: 'x', key: { env: 'K' }, tools: { allow: ['search_*'], deny: [] }, expires_at: '2027-01-01T00:00:00.000Z' }],
   })
 })
 

@@ -167,8 +167,12 @@ t.test('a command is ended with everything that it has started', async (t) => {
 })
 
 t.test('a command that has got away is let go', async (t) => {
-  const escape = 'require("child_process").spawn(process.execPath, ["-e", "setTimeout(() => {}, 1500)"], { stdio: ["ignore", 1, "ignore"], detached: true }).unref(); process.exit()'
+  const escape = 'require("child_process").spawn(process.execPath, ["-e", "setTimeout(() => {}, 3000)"], { stdio: ["ignore", 1, "ignore"], detached: true }).unref(); process.exit()'
+  const pipes = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'PipeWrap').length
+  const before = pipes()
   t.match(await refusal(t, { command: [process.execPath, '-e', escape] }, { timeoutMs: 1_000 }), /did not end within 1 s$/)
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  t.equal(pipes(), before)
 })
 
 t.test('what a command writes to stderr is nobody\'s to read, however much it is', async (t) => {

@@ -40,6 +40,7 @@ const TEXTS: Partial<Record<ReaderName, { good: string[], bad: string[] }>> = {
     good: ['2027-01-01T00:00:00Z', '2027-01-01t00:00:00.123z', '2024-02-29 23:59:59+05:30', '1999-01-01T00:00:00Z'],
     bad: ['2027-01-01', '2027-01-01T00:00:00', '2027-02-29T00:00:00Z', '2027-13-01T00:00:00Z', '2027-01-01T24:01:00Z', '2027-01-01T00:00:00+25:00', 'x', ''],
   },
+  toolPattern: { good: ['search', 'search_*', '*', '?', 'a b', 'Suche_für', '\u{1f600}*', 'x'.repeat(256)], bad: ['', 'x'.repeat(257), 'a\nb', 'a\0', '\ud83d', 'a\ud83d*'] },
   pointer: { good: ['/a', '/a/b~0~1', '/', '/0'], bad: ['', 'a', '/~', '/~2', '$.a'] },
   envName: { good: ['A', '_a1'], bad: ['', '1a', 'a-b', 'a b', 'A=b', 'Abcdefghij0123456789x', `vk_${'a'.repeat(43)}`] },
   file: { good: ['x', '/a b'], bad: ['', 'a\0b'] },

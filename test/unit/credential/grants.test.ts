@@ -1,7 +1,9 @@
 import { inspect } from 'node:util'
 import t from 'tap'
 import { Credential } from '../../../src/credential/credential.js'
+import type { RefreshTokenConfig } from '../../../src/config/config.js'
 import { authorizationServer } from '../../../src/credential/grants/authorization-server.js'
+import { grantFor } from '../../../src/credential/grants/index.js'
 import { askTokenEndpoint, retryAfter } from '../../../src/credential/grants/token-endpoint.js'
 import { recordName } from '../../../src/credential/record.js'
 import { Secret } from '../../../src/secret.js'
@@ -62,4 +64,26 @@ t.test('no two pairs of principal and upstream share a record', async (t) => {
   t.not(recordName('credential', 'a/b', 'c'), recordName('credential', 'a', 'b/c'))
   t.not(recordName('credential', '漢'.repeat(256), 'c'), recordName('credential', '漢'.repeat(255), 'c'))
   t.ok(recordName('credential', '漢'.repeat(256), 'c').length < 1_978)
+})
+
+t.test('when a token expires that was put at run time is believed, where it does not say so itself', async (t) => {
+  const clock = manualClock()
+  const expiresAt = clock.now() + 90_000
+  const ref = (text: string) => ({ source: 'put', read: async () => new Secret(text) })
+  const NOTHING = { accessToken: undefined, refreshToken: undefined }
+  const jwt = `e30.${Buffer.from(JSON.stringify({ exp: clock.now() / 1000 + 30 })).toString('base64url')}.c2ln`
+  const exchange = async (more: object, token = mint()): Promise<number | undefined> => (await grantFor({ type: 'api_token', token: ref(token), ...more }, clock).exchange(NOTHING)).expiresAt
+  t.equal(await exchange({ expiresAt }), expiresAt)
+  t.equal(await exchange({ expiresAt }, jwt), clock.now() + 30_000, 'its own exp counts')
+  t.equal(await exchange({}), undefined)
+
+  const config: RefreshTokenConfig = {
+    type: 'refresh_token', tokenEndpoint: undefined, issuer: undefined, clientId: undefined, clientSecret: undefined, clientAuth: 'none', scope: undefined, resource: 'https://r', refreshToken: ref('rt_1'), accessToken: ref('at_1'),
+  }
+  const seed = await grantFor({ ...config, accessTokenExpiresAt: expiresAt }, clock).seed()
+  t.strictSame([seed.accessToken?.reveal(), seed.refreshToken?.reveal(), seed.expiresAt], ['at_1', 'rt_1', expiresAt])
+  t.notOk('expiresAt' in await grantFor(config, clock).seed())
+  t.strictSame(await grantFor({ ...config, accessToken: undefined, refreshToken: undefined }, clock).seed(), NOTHING)
+  t.equal(grantFor(config, clock).asks, '', 'nobody knows yet where to ask')
+  await t.rejects(grantFor(config, clock).exchange(await grantFor(config, clock).seed()), { name: 'GrantError', message: /^nobody has logged in yet/ })
 })

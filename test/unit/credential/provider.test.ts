@@ -359,3 +359,16 @@ t.test('a first access token that is a JWT is used until shortly before its exp'
   t.match(provider.status(), { state: 'valid', expiresAt: clock.now() + 60_000 })
   t.equal(grant.held.length, 0)
 })
+
+t.test('row 9: what only a person can bring about is told once and not tried by the clock, and counts as soon as it is there', async (t) => {
+  const clock = manualClock()
+  const grant = rotating(clock, async (_held, nth) => { if (nth < 3) throw new GrantError('unavailable', 'nobody has logged in yet', { dormant: true }); return {} })
+  const provider = providerOf(t, grant, clock, vaultOf(memoryStore()))
+  await provider.warm()
+  await clock.advance(24 * 3_600_000)
+  t.equal(grant.held.length, 1)
+  for (let call = 0; call < 2; call++) await t.rejects(provider.usable(clock.elapsed()), { code: 'ERR_CREDENTIAL_UNAVAILABLE' })
+  t.equal(refreshes(provider.events).length, 1)
+  await clock.advance(60_000)
+  t.ok(await provider.usable(NEVER))
+})

@@ -110,6 +110,7 @@ for (const [what, payload, details] of [
   ['a principal with a line break', { principal: 'a\nb', agent: 'p' }, [{ path: 'principal', message: /printable/ }]],
   ['an agent that is a number', { principal: 'alice', agent: 5 }, [{ path: 'agent', message: /printable/ }]],
   ['an unknown key', { principal: 'alice', agent: 'p', tool: [] }, [{ path: 'tool', message: 'unknown key; did you mean "tools"?' }]],
+  ['a key that is no word', { principal: 'alice', agent: 'p', 'correct horse battery': 1 }, [{ path: '', message: 'unknown key; it is not shown, as it may be a secret' }]],
   ['a null', { principal: 'alice', agent: 'p', ttl: null }, [{ path: 'ttl', message: /leave the key out/ }]],
   ['tools of all kinds', { principal: 'alice', agent: 'p', tools: ['ok', '', 7, 'a\u202eb', 'x'.repeat(257)] }, [1, 2, 3, 4].map((n) => ({ path: `tools[${n}]`, message: TOOLS }))],
   ['rules that are none', { principal: 'alice', agent: 'p', tools: { allow: 'a', deny: [[]], also: 1 } }, [

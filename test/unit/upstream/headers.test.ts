@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { requestHeaderFilter, responseHeaders } from '../../../src/upstream/headers.js'
+import { askingPlainly, requestHeaderFilter, responseHeaders } from '../../../src/upstream/headers.js'
 
 const base = { base: new URL('http://up.example/mcp'), path: '/tools/mcp' }
 const respond = (headers: Record<string, string | string[] | undefined>, token?: string): string[] => responseHeaders(headers, token, base)
@@ -63,4 +63,9 @@ t.test('row 37: a base with a slash at its end is the same place', (t) => {
   t.same(responseHeaders({ location: 'http://up.example/mcp' }, undefined, slashed), ['location', '/tools/mcp'])
   t.same(responseHeaders({ location: 'http://up.example:81/mcp' }, undefined, slashed), [])
   t.end()
+})
+
+t.test('T1: a call whose answer must be read asks for it whole and in no coding, in whatever spelling it was asked otherwise', async (t) => {
+  t.same(askingPlainly(['accept', 'a', 'Accept-Encoding', 'gzip', 'accept_encoding', 'br', 'RANGE', 'bytes=0-', 'if-range', 'x', 'x-range', 'y', 'x', 'accept-encoding']),
+    ['accept', 'a', 'x-range', 'y', 'x', 'accept-encoding', 'accept-encoding', 'identity'])
 })

@@ -1,0 +1,100 @@
+import { request as plainRequest, type IncomingMessage, type RequestOptions } from 'node:http'
+import { request as tlsRequest, type RequestOptions as TlsOptions } from 'node:https'
+import { LoginError } from './problem.js'
+
+const PATIENCE_MS = 10_000
+const LARGEST_ANSWER = 256 * 1024
+/** Statuses that a `Response` may not have a body with. */
+const BODILESS = new Set([204, 205, 304])
+
+export interface Asking {
+  /** Who is asked, for messages: `the issuer https://id.example`. */
+  readonly whom: string
+  readonly stop: AbortSignal
+  readonly tls?: Pick<TlsOptions, 'ca' | 'cert' | 'key' | 'servername'>
+  /** The head is all that is wanted: what follows is cut off. */
+  readonly headOnly?: true
+  readonly patienceMs?: number
+}
+
+export interface Question {
+  readonly method?: string | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly body?: string | URLSearchParams | null | undefined
+}
+
+/** Nobody answered at all, or not in time. */
+export class UnreachableError extends LoginError {}
+
+/**
+ * One HTTP exchange while somebody logs in: bounded in time and size, on a connection of its own, and no redirect is
+ * followed, since each address has been checked or shown before it is used.
+ * @returns the answer, which says of its body that it is JSON: whoever reads it finds out
+ * @throws {UnreachableError} where no answer came
+ * @throws {LoginError} where it is too large
+ */
+export async function ask (url: URL, question: Question, asking: Asking): Promise<Response> {
+  const patienceMs = asking.patienceMs ?? PATIENCE_MS
+  const patience = AbortSignal.timeout(patienceMs)
+  try {
+    const answer = await head(url, question, asking, AbortSignal.any([patience, asking.stop]))
+    const text = asking.headOnly === true ? '' : await boundedText(answer, asking.whom)
+    answer.destroy()
+    return responseOf(answer, text)
+  } catch (error) {
+    if (error instanceof LoginError) throw error
+    if (asking.stop.aborted) throw cancelled()
+    throw new UnreachableError(patience.aborted ? `${asking.whom} did not answer within ${patienceMs / 1000} s` : `${asking.whom} cannot be reached (${codeOf(error)})`)
+  }
+}
+
+export function cancelled (): LoginError {
+  return new LoginError('cancelled: nobody was logged in, and nothing was stored')
+}
+
+/** `ask` in the form in which oauth4webapi calls it. */
+export function asFetch (asking: Asking) {
+  return async (url: string, question: { method: string, headers: Record<string, string>, body?: unknown }): Promise<Response> =>
+    await ask(new URL(url), question as Question, asking)
+}
+
+function head (url: URL, { method = 'GET', headers = {}, body }: Question, { tls }: Asking, signal: AbortSignal): Promise<IncomingMessage> {
+  const text = body === undefined || body === null ? undefined : String(body)
+  const options: RequestOptions & TlsOptions = {
+    method,
+    headers: { ...headers, ...(text === undefined ? {} : { 'content-length': Buffer.byteLength(text) }) },
+    agent: false,
+    signal,
+    ...tls,
+  }
+  return new Promise((resolve, reject) => {
+    const request = (url.protocol === 'https:' ? tlsRequest : plainRequest)(url, options, resolve)
+    request.on('error', reject)
+    request.end(text)
+  })
+}
+
+async function boundedText (answer: IncomingMessage, whom: string): Promise<string> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    size += chunk.byteLength
+    if (size > LARGEST_ANSWER) throw new LoginError(`the answer of ${whom} is larger than ${LARGEST_ANSWER / 1024} KiB`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function responseOf (answer: IncomingMessage, text: string): Response {
+  const status = answer.statusCode ?? 0
+  const challenge = answer.headers['www-authenticate']
+  const headers = { 'content-type': 'application/json', ...(challenge === undefined ? {} : { 'www-authenticate': challenge }) }
+  // What is no status at all counts as a server that has failed.
+  return new Response(BODILESS.has(status) ? null : text, { status: status >= 200 && status <= 599 ? status : 500, headers })
+}
+
+/** `ECONNREFUSED` and its like; never a message, which may quote what was sent. */
+function codeOf (error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' && /^[A-Z0-9_]{1,60}$/.test(code) ? code : 'connection failed'
+}

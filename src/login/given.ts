@@ -1,0 +1,25 @@
+import type { GivenCredential } from '../control.js'
+import type { Attempt } from './authorize.js'
+import type { Tokens } from './redeem.js'
+
+/**
+ * The credential that a login gave, as the admin API takes it. Secrets are in the open here: it goes to the state or to
+ * the sidecar, and nowhere else.
+ * @param now milliseconds since the epoch
+ */
+export async function givenCredential (attempt: Attempt, { issued, scope }: Tokens, now: number): Promise<GivenCredential> {
+  const { known, client } = attempt
+  const [secret, refreshToken] = [(await client.keep?.read())?.reveal(), issued.refreshToken?.reveal()]
+  return {
+    type: 'refresh_token',
+    ...(known.discoverable ? { issuer: known.server.issuer } : { token_endpoint: known.tokenEndpoint.href }),
+    client_id: client.id,
+    client_auth: client.proof.clientAuth,
+    ...(secret === undefined ? {} : { client_secret: secret }),
+    access_token: issued.accessToken.reveal(),
+    ...(issued.expiresAt === undefined ? {} : { expires_in: Math.max(1, Math.floor((issued.expiresAt - now) / 1000)) }),
+    ...(refreshToken === undefined ? {} : { refresh_token: refreshToken }),
+    ...(scope === undefined ? {} : { scope }),
+    resource: attempt.resource,
+  }
+}
