@@ -1,6 +1,7 @@
-import type { Config, CredentialConfig, JsonTemplate, SecretRef, UpstreamConfig } from './config.js'
+import type { Config, CredentialConfig, JsonTemplate, SecretRef, StateConfig, UpstreamConfig } from './config.js'
 import { isSecretRef } from './mask.js'
 import { type ConfigProblem, formatPath, type Path } from './problem.js'
+import { readRedisUrl } from './redis-url.js'
 import { SecretRefError } from './secret-ref.js'
 import type { Secret } from '../secret.js'
 
@@ -10,6 +11,8 @@ const SESSION_KEY = /^vk_[A-Za-z0-9_-]{43}$/
 interface Place {
   readonly path: Path
   readonly ref: SecretRef
+  /** What is wrong with what is there, in words that go behind its place; it is never shown itself. */
+  readonly complaint?: (value: string) => string | undefined
   readonly isSessionKey?: true
 }
 
@@ -23,7 +26,7 @@ export async function checkSecrets (config: Config): Promise<ConfigProblem[]> {
   const results: Array<Secret | string> = []
   const queue = places.entries()
   const worker = async () => {
-    for (const [index, { ref, isSessionKey }] of queue) results[index] = await readOne(ref, isSessionKey === true)
+    for (const [index, place] of queue) results[index] = await readOne(place)
   }
   await Promise.all(Array.from({ length: AT_ONCE }, worker))
 
@@ -38,11 +41,11 @@ export async function checkSecrets (config: Config): Promise<ConfigProblem[]> {
   })
 }
 
-async function readOne (ref: SecretRef, isSessionKey: boolean): Promise<Secret | string> {
+async function readOne ({ ref, complaint }: Place): Promise<Secret | string> {
   try {
     const secret = await ref.read()
-    if (!isSessionKey || SESSION_KEY.test(secret.reveal())) return secret
-    return `${ref.source} holds no session key (vk_ and 43 characters); generate one with: mcp-valet keygen`
+    const wrong = complaint?.(secret.reveal())
+    return wrong === undefined ? secret : `${ref.source} ${wrong}`
   } catch (error) {
     if (error instanceof SecretRefError) return error.message
     throw error
@@ -55,12 +58,38 @@ function problem (path: Path, message: string): ConfigProblem {
 
 function secretPlaces (config: Config): Place[] {
   return [
-    ...config.state.driver === 'lmdb' ? one(['state', 'key'], config.state.key) : [],
+    ...statePlaces(config.state),
     ...[...config.upstreams.values()].flatMap(({ name, tls }) => tlsPlaces(['upstreams', name, 'tls'], tls)),
     ...[...config.principals.values()].flatMap(({ id, credentials }) =>
       [...credentials].flatMap(([upstream, credential]) => credentialPlaces(['principals', id, 'credentials', upstream], credential))),
-    ...config.sessions.map(({ key }, index): Place => ({ path: ['sessions', index, 'key'], ref: key, isSessionKey: true })),
+    ...config.sessions.map(({ key }, index): Place => ({ path: ['sessions', index, 'key'], ref: key, complaint: sessionKeyComplaint, isSessionKey: true })),
   ]
+}
+
+function statePlaces (state: StateConfig): Place[] {
+  if (state.driver === 'memory') return []
+  return [
+    ...state.driver === 'redis' ? [{ path: ['state', 'url'], ref: state.url, complaint: redisUrlComplaint }, ...tlsPlaces(['state', 'tls'], state.tls)] : [],
+    ...one(['state', 'key'], state.key).map((place) => ({ ...place, complaint: stateKeyComplaint })),
+    ...state.previousKeys.map((ref, index) => ({ path: ['state', 'previous_keys', index], ref, complaint: stateKeyComplaint })),
+  ]
+}
+
+function redisUrlComplaint (url: string): string | undefined {
+  try {
+    readRedisUrl(url)
+    return undefined
+  } catch (error) {
+    return `holds no address of Redis: ${(error as RangeError).message}`
+  }
+}
+
+function stateKeyComplaint (key: string): string | undefined {
+  return Buffer.byteLength(key) < 32 ? 'is too short for a state key: it needs at least 32 bytes, such as `openssl rand -base64 32` makes' : undefined
+}
+
+function sessionKeyComplaint (key: string): string | undefined {
+  return SESSION_KEY.test(key) ? undefined : 'holds no session key (vk_ and 43 characters); generate one with: mcp-valet keygen'
 }
 
 function tlsPlaces (path: Path, tls: UpstreamConfig['tls']): Place[] {

@@ -29,7 +29,29 @@ export interface CallersConfig {
 
 export type StateConfig =
   | { readonly driver: 'memory' }
-  | { readonly driver: 'lmdb', readonly path: string, readonly key: SecretRef | undefined }
+  | LmdbConfig
+  | RedisConfig
+
+export interface LmdbConfig {
+  readonly driver: 'lmdb'
+  readonly path: string
+  /** Without one the folder has a key file of its own. */
+  readonly key: SecretRef | undefined
+  /** Keys that open what they sealed earlier. */
+  readonly previousKeys: readonly SecretRef[]
+}
+
+/** Shared by every sidecar with the same `url`, `prefix` and `key`. */
+export interface RedisConfig {
+  readonly driver: 'redis'
+  readonly url: SecretRef
+  /** What every key there begins with. */
+  readonly prefix: string
+  /** Of a server that is reached by TLS; it is verified in any case. */
+  readonly tls: TlsConfig
+  readonly key: SecretRef
+  readonly previousKeys: readonly SecretRef[]
+}
 
 export type AnonymousReason = 'no_principal' | 'refresh_failed'
 

@@ -15,8 +15,6 @@ const LATER_CREDENTIALS = ['token_exchange', 'jwt_bearer', 'signed_jwt', 'comman
 export function unavailableParts (raw: unknown): Unavailable[] {
   return [
     ...present(raw, ['callers', 'jwt'], 'callers that identify themselves by a JWT (use sessions)'),
-    ...present(raw, ['state', 'url'], 'state in Redis (use driver: lmdb)'),
-    ...at(mapAt(raw, 'state'), 'driver') === 'redis' ? [unavailable(['state', 'driver'], 'state in Redis (use driver: lmdb)')] : [],
     ...members(raw, 'upstreams').flatMap(([path, upstream]) => [
       ...toolPolicy(upstream, path), ...credential(at(upstream, 'credential'), [...path, 'credential']),
     ]),

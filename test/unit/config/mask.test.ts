@@ -87,7 +87,7 @@ t.test('problems, one a line', async (t) => {
 t.test('every secret is read, and each that cannot be used is named', async (t) => {
   const env = { KEY: 'pem\npem', S: 's', R: 'r', A: 'a', H: 'h', B: 'b', K: `vk_${'a'.repeat(43)}` }
   const path = join(t.testdir(), 'key')
-  writeFileSync(path, 'pem')
+  writeFileSync(path, 'pem'.repeat(20))
   chmodSync(path, 0o600)
   const text = FULL.replace('/run/my key', path).replace('ca.pem', path).replace('c.pem', path).replace('pass, show, hidden-argument', `${process.execPath}, -e, console.log(1)`)
   t.strictSame(await checkSecrets(loadConfigText(text, { env })), [])
