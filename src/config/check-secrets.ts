@@ -1,6 +1,7 @@
 import { readAdminToken } from './admin-token.js'
-import { isSecretRef, type Config, type CredentialConfig, type JsonTemplate, type SecretRef, type SigningKeyConfig, type TokenEndpointConfig, type UpstreamConfig } from './config.js'
+import { isSecretRef, type Config, type CredentialConfig, type JsonTemplate, type SecretRef, type SigningKeyConfig, type StateConfig, type TokenEndpointConfig, type UpstreamConfig } from './config.js'
 import { type ConfigProblem, formatPath, type Path } from './problem.js'
+import { readRedisUrl } from './redis-url.js'
 import { SecretRefError } from './secret-ref.js'
 import { readPrivateKey, readSigningKey } from './signing-key.js'
 import type { Secret } from '../secret.js'
@@ -11,6 +12,8 @@ const SESSION_KEY = /^vk_[A-Za-z0-9_-]{43}$/
 interface Place {
   readonly path: Path
   readonly ref: SecretRef
+  /** What is wrong with what is there, in words that go behind its place; it is never shown itself. */
+  readonly complaint?: (value: string) => string | undefined
   readonly isSessionKey?: true
   /** What is looked at beyond its being there. */
   readonly check?: (text: string) => Promise<unknown>
@@ -41,12 +44,12 @@ export async function checkSecrets (config: Config): Promise<ConfigProblem[]> {
   })
 }
 
-async function readOne ({ ref, isSessionKey, check }: Place): Promise<Secret | string> {
+async function readOne ({ ref, complaint, check }: Place): Promise<Secret | string> {
   try {
     const secret = await ref.read()
     await check?.(secret.reveal())
-    if (isSessionKey !== true || SESSION_KEY.test(secret.reveal())) return secret
-    return `${ref.source} holds no session key (vk_ and 43 characters); generate one with: mcp-valet keygen`
+    const wrong = complaint?.(secret.reveal())
+    return wrong === undefined ? secret : `${ref.source} ${wrong}`
   } catch (error) {
     if (error instanceof SecretRefError) return error.message
     throw error
@@ -62,15 +65,41 @@ function secretPlaces (config: Config): Place[] {
   return [
     // What is read is held to what the admin API asks of it.
     ...token === undefined ? [] : one(['admin', 'token'], { source: token.source, read: async () => await readAdminToken(token) }),
-    ...config.state.driver === 'lmdb' ? one(['state', 'key'], config.state.key) : [],
+    ...statePlaces(config.state),
     ...[...config.upstreams.values()].flatMap(({ name, tls, subjectCredential }) => [
       ...tlsPlaces(['upstreams', name, 'tls'], tls),
       ...subjectCredential === undefined ? [] : credentialPlaces(['upstreams', name, 'credential'], subjectCredential),
     ]),
     ...[...config.principals.values()].flatMap(({ id, credentials }) =>
       [...credentials].flatMap(([upstream, credential]) => credentialPlaces(['principals', id, 'credentials', upstream], credential))),
-    ...config.sessions.map(({ key }, index): Place => ({ path: ['sessions', index, 'key'], ref: key, isSessionKey: true })),
+    ...config.sessions.map(({ key }, index): Place => ({ path: ['sessions', index, 'key'], ref: key, complaint: sessionKeyComplaint, isSessionKey: true })),
   ]
+}
+
+function statePlaces (state: StateConfig): Place[] {
+  if (state.driver === 'memory') return []
+  return [
+    ...state.driver === 'redis' ? [{ path: ['state', 'url'], ref: state.url, complaint: redisUrlComplaint }, ...tlsPlaces(['state', 'tls'], state.tls)] : [],
+    ...one(['state', 'key'], state.key).map((place) => ({ ...place, complaint: stateKeyComplaint })),
+    ...state.previousKeys.map((ref, index) => ({ path: ['state', 'previous_keys', index], ref, complaint: stateKeyComplaint })),
+  ]
+}
+
+function redisUrlComplaint (url: string): string | undefined {
+  try {
+    readRedisUrl(url)
+    return undefined
+  } catch (error) {
+    return `holds no address of Redis: ${(error as RangeError).message}`
+  }
+}
+
+function stateKeyComplaint (key: string): string | undefined {
+  return Buffer.byteLength(key) < 32 ? 'is too short for a state key: it needs at least 32 bytes, such as `openssl rand -base64 32` makes' : undefined
+}
+
+function sessionKeyComplaint (key: string): string | undefined {
+  return SESSION_KEY.test(key) ? undefined : 'holds no session key (vk_ and 43 characters); generate one with: mcp-valet keygen'
 }
 
 function tlsPlaces (path: Path, tls: UpstreamConfig['tls']): Place[] {

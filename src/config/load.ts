@@ -2,11 +2,10 @@ import { open } from 'node:fs/promises'
 import type { Config } from './config.js'
 import { MAX_CONFIG_BYTES, parseConfig } from './parse.js'
 import { locator } from './position.js'
-import { ConfigError, type ConfigProblem, type Finding, formatPath, type Path } from './problem.js'
+import { ConfigError, type ConfigProblem, type Finding, formatPath } from './problem.js'
 import { resolveConfig } from './resolve.js'
 import type { RawConfig } from './schema.js'
 import { semanticFindings } from './semantics.js'
-import { unavailableParts } from './unavailable.js'
 import { structureFindings } from './validate.js'
 import { warningsOf } from './warnings.js'
 
@@ -46,15 +45,12 @@ export function loadConfigText (text: string, options: LoadOptions): Config {
   return config
 }
 
-/** The first finding of each path; what is not available needs no further word about its content. */
+/** The first finding of each path. */
 function allFindings (raw: unknown): Finding[] {
-  const unavailable = unavailableParts(raw)
-  const closed = new Set(unavailable.map(({ within }) => JSON.stringify(within)))
-  const isClosed = (path: Path) => path.some((_segment, index) => closed.has(JSON.stringify(path.slice(0, index + 1))))
-  const byPath = new Map(unavailable.map((finding): [string, Finding] => [JSON.stringify(finding.path), finding]))
+  const byPath = new Map<string, Finding>()
   for (const finding of [...structureFindings(raw), ...semanticFindings(raw)]) {
     const key = JSON.stringify(finding.path)
-    if (!isClosed(finding.path) && !byPath.has(key)) byPath.set(key, finding)
+    if (!byPath.has(key)) byPath.set(key, finding)
   }
   return [...byPath.values()]
 }

@@ -1,4 +1,4 @@
-import type { Config, ToolRules, UpstreamConfig } from './config.js'
+import type { Config, StateConfig, TlsConfig, ToolRules, UpstreamConfig } from './config.js'
 import type { JwtCallersConfig } from './jwt-config.js'
 import { formatListen } from './listen.js'
 import { maskCredential } from './mask-credential.js'
@@ -22,7 +22,7 @@ export function effectiveConfig (config: Config): Record<string, unknown> {
       relay_authorization: config.callers.relayAuthorization,
       ...(config.callers.jwt === undefined ? {} : { jwt: maskJwt(config.callers.jwt) }),
     },
-    state: config.state.driver === 'memory' ? { driver: 'memory' } : { driver: 'lmdb', path: config.state.path, ...some('key', config.state.key) },
+    state: maskState(config.state),
     upstreams: mapped(config.upstreams, maskUpstream),
     principals: mapped(config.principals, (principal) => ({ ...tools(principal.tools), credentials: mapped(principal.credentials, maskCredential) })),
     sessions: config.sessions.map(({ principal, agent, key, tools: rules, expiresAt }) => ({
@@ -43,11 +43,22 @@ function maskJwt ({ issuer, audience, jwksUri, principalClaim, agentClaim, algor
   }
 }
 
-function maskUpstream (upstream: UpstreamConfig) {
-  const { backoff, timeouts, tls } = upstream
-  const ownTls = {
+function maskState (state: StateConfig) {
+  if (state.driver === 'memory') return { driver: state.driver }
+  const previous = state.previousKeys.length === 0 ? {} : { previous_keys: state.previousKeys.map(place) }
+  if (state.driver === 'lmdb') return { driver: state.driver, path: state.path, ...some('key', state.key), ...previous }
+  return { driver: state.driver, url: place(state.url), prefix: state.prefix, ...maskTls(state.tls), key: place(state.key), ...previous }
+}
+
+function maskTls (tls: TlsConfig) {
+  const own = {
     ...some('ca', tls.ca), ...some('cert', tls.cert), ...some('key', tls.key), ...(tls.serverName === undefined ? {} : { server_name: tls.serverName }),
   }
+  return Object.keys(own).length === 0 ? {} : { tls: own }
+}
+
+function maskUpstream (upstream: UpstreamConfig) {
+  const { backoff, timeouts, tls } = upstream
   return {
     url: address(upstream.url),
     path: upstream.path,
@@ -63,7 +74,7 @@ function maskUpstream (upstream: UpstreamConfig) {
       idle: timeouts.idleMs === 0 ? 0 : formatDuration(timeouts.idleMs),
     },
     body_limit: formatSize(upstream.bodyLimit),
-    ...(Object.keys(ownTls).length === 0 ? {} : { tls: ownTls }),
+    ...maskTls(tls),
     ...tools(upstream.tools),
     ...(upstream.subjectCredential === undefined ? {} : { credential: maskCredential(upstream.subjectCredential) }),
   }

@@ -3,7 +3,7 @@ import { readAgentName, readCallerHeader, readInjectedHeader, readPrincipalName,
 import { parseBodyLimit, parseClockTolerance, parseDuration, parseLifetime, parsePositiveDuration } from './units.js'
 import { readHttpUrl, readIssuer, readResource, readUpstreamUrl } from './url.js'
 import {
-  readEnvName, readFilePath, readHeaderText, readHost, readMountPath, readOrigin, readPointer, readScope,
+  readEnvName, readFilePath, readHeaderText, readHost, readMountPath, readOrigin, readPointer, readRedisPrefix, readScope,
   readTimestamp, readTokenTemplate, readTokenType, readToolPattern,
 } from './values.js'
 
@@ -31,6 +31,7 @@ export const READERS = {
   origin: readOrigin,
   pointer: readPointer,
   principal: readPrincipalName,
+  redisPrefix: readRedisPrefix,
   requestHeader: readRequestHeader,
   resource: readResource,
   scope: readScope,

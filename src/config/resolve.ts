@@ -1,4 +1,4 @@
-import type { Config, PrincipalConfig, SessionConfig, StateConfig, TlsConfig, TokenExchangeConfig, ToolRules, UpstreamConfig } from './config.js'
+import type { Config, PrincipalConfig, SecretRef, SessionConfig, StateConfig, TlsConfig, TokenExchangeConfig, ToolRules, UpstreamConfig } from './config.js'
 import { credentialFindings, mergeCredential } from './credential.js'
 import { exchangesCallersJwt } from './exchange.js'
 import { credentialCompleter } from './given-credential.js'
@@ -9,7 +9,7 @@ import { resolveCredential } from './resolve-credential.js'
 import type { RawConfig, RawUpstream } from './schema.js'
 import type { RawCredential } from './schema-credential.js'
 import { type SecretSource, secretRef } from './secret-ref.js'
-import { DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN } from './semantics.js'
+import { DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN, DEFAULT_REDIS_PREFIX } from './semantics.js'
 import { parseDuration, parseSize } from './units.js'
 import { readMountPath, readTimestamp } from './values.js'
 
@@ -41,7 +41,18 @@ export function resolveConfig (raw: RawConfig, env: NodeJS.ProcessEnv): Config {
 
 function resolveState (state: RawConfig['state'], env: NodeJS.ProcessEnv): StateConfig {
   if (state?.driver === 'memory') return { driver: 'memory' }
-  return { driver: 'lmdb', path: state?.path ?? './var/state', key: state?.key === undefined ? undefined : secretRef(state.key, { env }) }
+  const key = state?.key === undefined ? undefined : secretRef(state.key, { env })
+  const previousKeys = (state?.previous_keys ?? []).map((from) => secretRef(from, { env }))
+  if (state?.driver !== 'redis') return { driver: 'lmdb', path: state?.path ?? './var/state', key, previousKeys }
+  return {
+    driver: 'redis',
+    // That these two are there has been checked.
+    url: secretRef(state.url as SecretSource, { env }),
+    key: key as SecretRef,
+    prefix: state.prefix ?? DEFAULT_REDIS_PREFIX,
+    tls: resolveTls(state.tls, env),
+    previousKeys,
+  }
 }
 
 /** @param jwts whether callers may show a JWT */

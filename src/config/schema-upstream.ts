@@ -20,12 +20,13 @@ const timeouts = Type.Object({
   idle: Type.Optional(durationOrZero('Between two pieces of an answer\'s body. 0: an SSE stream may be silent for ever.', 0)),
 }, { additionalProperties: false, description: 'Time-outs of one attempt.' })
 
-const tls = Type.Object({
+/** @param towards whom, for the description */
+export const tlsTowards = (towards: string) => Type.Object({
   ca: Type.Optional(publicPem('CA certificates to trust instead of the system\'s, as PEM. A relative path starts from the working directory.')),
   cert: Type.Optional(publicPem('Client certificate as PEM, with its chain.')),
   key: Type.Optional(secret('The client certificate\'s private key as PEM.')),
   server_name: Type.Optional(text('host', 'Name to expect in the server\'s certificate, and to send as SNI. Default: the host of the url.')),
-}, { additionalProperties: false, description: 'TLS towards the upstream. Certificates are always verified.' })
+}, { additionalProperties: false, description: `TLS towards ${towards}. Certificates are always verified.` })
 
 export const Upstream = Type.Object({
   url: text('upstreamUrl', 'The MCP server\'s endpoint: http or https, without user name, query and fragment.', { examples: ['http://mcp-server:8001/mcp'] }),
@@ -54,7 +55,7 @@ export const Upstream = Type.Object({
   body_limit: Type.Optional(text('bodyLimit', 'Above it a call is refused with 413.', {
     default: '4MiB', pattern: '^[0-9]+(B|KiB|MiB|GiB)$', errorMessage: SIZE_EXPECTED,
   })),
-  tls: Type.Optional(tls),
+  tls: Type.Optional(tlsTowards('the upstream')),
   tools: Type.Optional(ToolPolicy),
   credential: Type.Optional(Type.Unsafe<RawCredential>({
     $ref: '#/definitions/credential', description: 'Defaults for every principal\'s credential here. They do not apply where a principal\'s type is another one.',

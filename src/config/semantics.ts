@@ -12,6 +12,7 @@ import { readIssuer } from './url.js'
 
 export const DEFAULT_LISTEN = '127.0.0.1:8401'
 export const DEFAULT_ADMIN_LISTEN = '127.0.0.1:8402'
+export const DEFAULT_REDIS_PREFIX = 'mcp-valet:'
 
 /**
  * Everything that takes more than one value to see. Runs on a config of any shape, beside the schema's findings.
@@ -37,10 +38,30 @@ function listenFindings (raw: unknown): Finding[] {
   return [{ path: ['admin', 'listen'], message: 'must be another address than listen' }]
 }
 
+/** Which keys mean something with which driver. */
+const STATE_KEYS: Readonly<Record<string, readonly string[]>> = {
+  memory: [],
+  lmdb: ['path', 'key', 'previous_keys'],
+  redis: ['url', 'prefix', 'tls', 'key', 'previous_keys'],
+}
+
 function stateFindings (state: RawMap): Finding[] {
-  if (at(state, 'driver') !== 'memory') return []
-  return ['path', 'key'].filter((key) => at(state, key) !== undefined)
-    .map((key) => ({ path: ['state', key], message: 'has no meaning with driver: memory' }))
+  const driver = at(state, 'driver') ?? 'lmdb'
+  const known = typeof driver === 'string' && Object.hasOwn(STATE_KEYS, driver) ? STATE_KEYS[driver] as readonly string[] : undefined
+  if (known === undefined) return []
+  const useless = Object.values(STATE_KEYS).flat().filter((key) => !known.includes(key) && at(state, key) !== undefined)
+  return [
+    ...[...new Set(useless)].map((key) => ({ path: ['state', key], message: `has no meaning with driver: ${String(driver)}` })),
+    ...driver === 'redis' ? redisFindings(state) : [],
+    ...tlsFindings(mapAt(state, 'tls'), ['state', 'tls']),
+  ]
+}
+
+function redisFindings (state: RawMap): Finding[] {
+  const findings: Finding[] = []
+  if (at(state, 'url') === undefined) findings.push({ path: ['state', 'url'], message: 'is required with driver: redis, such as { env: REDIS_URL }' })
+  if (at(state, 'key') === undefined) findings.push({ path: ['state', 'key'], message: 'is required with driver: redis, and the same for every sidecar that shares it: none could open what another has sealed. Make one with: openssl rand -base64 32' })
+  return findings
 }
 
 /** Where its metadata is follows from the issuer, which has to be a URL then; where nobody looks for it any text will do. */
@@ -63,8 +84,13 @@ function upstreamFindings (upstream: RawMap, path: Path): Finding[] {
   if (Object.keys(mapAt(upstream, 'headers')).length === 0 && isMap(at(upstream, 'headers'))) findings.push({ path: [...path, 'headers'], message: 'names no header: leave it out for the default' })
   if (base !== undefined && max !== undefined && base > max) findings.push({ path: [...path, 'backoff', 'base'], message: 'must not be longer than backoff.max' })
   if (isPlain && Object.keys(tls).length > 0) findings.push({ path: [...path, 'tls'], message: 'has no meaning for an http: url' })
-  if (at(tls, 'cert') !== undefined && at(tls, 'key') === undefined) findings.push({ path: [...path, 'tls', 'key'], message: 'is required beside tls.cert' })
-  if (at(tls, 'key') !== undefined && at(tls, 'cert') === undefined) findings.push({ path: [...path, 'tls', 'cert'], message: 'is required beside tls.key' })
+  return [...findings, ...tlsFindings(tls, [...path, 'tls'])]
+}
+
+function tlsFindings (tls: RawMap, path: Path): Finding[] {
+  const findings: Finding[] = []
+  if (at(tls, 'cert') !== undefined && at(tls, 'key') === undefined) findings.push({ path: [...path, 'key'], message: 'is required beside tls.cert' })
+  if (at(tls, 'key') !== undefined && at(tls, 'cert') === undefined) findings.push({ path: [...path, 'cert'], message: 'is required beside tls.key' })
   return findings
 }
 

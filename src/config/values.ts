@@ -93,6 +93,12 @@ export function readToolPattern (text: string): string {
   return text
 }
 
+/** What keys in Redis begin with. Braces are kept for the part that puts all of them on one node of a cluster. */
+export function readRedisPrefix (text: string): string {
+  if (!/^[\x21-\x7a|~]{1,64}$/.test(text)) throw new ValueError('expected 1 to 64 visible ASCII characters without braces, such as mcp-valet:')
+  return text
+}
+
 /** A path in the file system. */
 export function readFilePath (text: string): string {
   if (text === '' || text.includes('\0')) throw new ValueError('expected a path')

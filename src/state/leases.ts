@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { pause, type Clock } from '../clock.js'
 import { KeyedLock } from './keyed-lock.js'
 import { LeaseLostError, StateError, type Lease } from './store.js'
@@ -102,6 +103,8 @@ export class Leases<C extends Claim> {
   constructor (claim: (key: string) => C, times: LeaseTimes) {
     this.#claim = claim
     this.#times = times
+    // One for each lease that is waited for.
+    setMaxListeners(0, this.#closing.signal)
   }
 
   /** As `Store.lease`. @throws {StateError} where it is not had within `waitMs` */

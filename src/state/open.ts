@@ -1,23 +1,57 @@
 import { randomBytes } from 'node:crypto'
 import { link, mkdir, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { StateConfig } from '../config/config.js'
-import { lmdbStore } from './lmdb.js'
+import type { RedisConfig, SecretRef, StateConfig } from '../config/config.js'
+import { readRedisUrl, type RedisAddress } from '../config/redis-url.js'
+import { lmdbStore, type LmdbOptions } from './lmdb.js'
 import { memoryStore } from './memory.js'
+import { readTls } from './redis-client.js'
+import { redisStore } from './redis.js'
 import { Seal, StateKey } from './seal.js'
-import { StateError } from './store.js'
+import { StateError, type Store } from './store.js'
 import { Vault } from './vault.js'
 
-/** The state that the config asks for, and the key that everything kept is derived from. */
-export async function openState (config: StateConfig): Promise<{ vault: Vault, key: StateKey }> {
-  if (config.driver === 'memory') {
-    const key = StateKey.random()
-    return { vault: new Vault(memoryStore(), new Seal(key)), key }
+export interface OpenState {
+  readonly vault: Vault
+  /** The key that everything kept is derived from. */
+  readonly key: StateKey
+  /** Keys that came before it: what was derived from those may still be in the state. */
+  readonly previousKeys: readonly StateKey[]
+}
+
+/** For tests; the stores have defaults. */
+export type StateTuning = Pick<LmdbOptions, 'clock' | 'leaseMs' | 'waitMs'>
+
+/**
+ * The state that the config asks for.
+ * @throws {StateError} where it cannot be used
+ * @throws {SecretRefError} where its key or address cannot be read
+ */
+export async function openState (config: StateConfig, tuning: StateTuning = {}): Promise<OpenState> {
+  if (config.driver === 'memory') return withKeys(memoryStore(tuning.clock), StateKey.random(), [])
+  const previousKeys = await Promise.all(config.previousKeys.map(async (ref, index) => await readKey(ref, `state.previous_keys[${index}]`)))
+  if (config.driver === 'redis') return withKeys(await openRedis(config, tuning), await readKey(config.key), previousKeys)
+  const key = config.key === undefined ? await ownKeyFile(config.path) : await readKey(config.key)
+  return withKeys(await lmdbStore(config.path, tuning), key, previousKeys)
+}
+
+function withKeys (store: Store, key: StateKey, previousKeys: readonly StateKey[]): OpenState {
+  return { vault: new Vault(store, new Seal(key, previousKeys)), key, previousKeys }
+}
+
+async function readKey (ref: SecretRef, name?: string): Promise<StateKey> {
+  return new StateKey(Buffer.from((await ref.read()).reveal()), name)
+}
+
+async function openRedis ({ url, prefix, tls }: RedisConfig, tuning: StateTuning): Promise<Store> {
+  const text = (await url.read()).reveal()
+  let address: RedisAddress
+  try {
+    address = readRedisUrl(text)
+  } catch (error) {
+    throw new StateError(`state.url (${url.source}) holds no address of Redis: ${(error as RangeError).message}`)
   }
-  const key = config.key === undefined
-    ? await ownKeyFile(config.path)
-    : new StateKey(Buffer.from((await config.key.read()).reveal()))
-  return { vault: new Vault(await lmdbStore(config.path), new Seal(key)), key }
+  return await redisStore(address, { prefix, tls: await readTls(tls), ...tuning })
 }
 
 /** The key beside the records, for their owner's eyes alone; made where there is none. */
@@ -54,7 +88,8 @@ async function makeKeyFile (path: string): Promise<void> {
   const draft = `${path}.${randomBytes(6).toString('hex')}`
   const file = await open(draft, 'wx', 0o600)
   try {
-    await file.writeFile(randomBytes(32))
+    // As text, so that it can be named under state.key or state.previous_keys as well.
+    await file.writeFile(randomBytes(32).toString('base64'))
     await file.sync()
     await file.close()
     await link(draft, path).catch(unlessExists)

@@ -11,7 +11,7 @@ t.test('the least config has every default', async (t) => {
   t.strictSame(config.listen, { host: '127.0.0.1', port: 8401 })
   t.strictSame(config.admin, { listen: { host: '127.0.0.1', port: 8402 }, token: undefined })
   t.strictSame(config.callers, { header: 'x-session-key', hosts: [], origins: [], relayAuthorization: false, jwt: undefined })
-  t.strictSame(config.state, { driver: 'lmdb', path: './var/state', key: undefined })
+  t.strictSame(config.state, { driver: 'lmdb', path: './var/state', key: undefined, previousKeys: [] })
   t.strictSame(config.principals, new Map())
   t.strictSame(config.sessions, [])
   t.strictSame([...config.upstreams], [['tools', {
@@ -129,7 +129,7 @@ t.test('a mistake has one sentence about what is expected', async (t) => {
     [{ top: 'callers: []' }, 'callers: expected a map (key: value)'],
     [{ top: 'callers:' }, 'callers: is empty: give it a value, or leave the key out'],
     [{ top: '$schema: 1' }, '$schema: expected a text'],
-    [{ top: 'state: { driver: sqlite }' }, 'state.driver: must be one of memory, lmdb'],
+    [{ top: 'state: { driver: sqlite }' }, 'state.driver: must be one of memory, lmdb, redis'],
     [{ top: 'state: { driver: memory, path: x }' }, 'state.path: has no meaning with driver: memory'],
     [{ top: 'state: { path: "" }' }, 'state.path: expected a path'],
     [{ upstream: 'deadline: 5' }, 'upstreams.tools.deadline: expected a duration such as 250ms, 5s, 2m or 1h'],
@@ -172,19 +172,6 @@ t.test('a mistake has one sentence about what is expected', async (t) => {
     'sessions[1].agent: the name of an agent is 1 to 128 printable characters, without space around them',
     'sessions[1].key: another session has the same key',
   ])
-})
-
-t.test('what is not built yet is refused, and only that', async (t) => {
-  const cases: Array<[Parameters<typeof yaml>[0], string, RegExp]> = [
-    [{ top: 'state: { driver: redis }' }, 'state.driver', /Redis/],
-    [{ top: 'state: { url: { env: REDIS_URL } }' }, 'state.url', /Redis/],
-  ]
-  for (const [parts, path, what] of cases) {
-    const problems = problemsOf(yaml(parts))
-    t.strictSame(problems.map((problem) => problem.path), [path])
-    t.match(problems[0]?.message, /^not available in this version of mcp-valet: /)
-    t.match(problems[0]?.message, what)
-  }
 })
 
 t.test('T1: tool rules of upstream, principal and session are taken, and mistakes in them shown where they are', async (t) => {

@@ -110,7 +110,7 @@ t.test('every secret is read, and each that cannot be used is named', async (t) 
   const pem = (type: 'rsa' | 'ec') => (type === 'rsa' ? generateKeyPairSync('rsa', { modulusLength: 2048 }) : generateKeyPairSync('ec', { namedCurve: 'P-256' })).privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
   const env = { KEY: 'pem\npem', PEM: pem('rsa'), MAC: 'm'.repeat(32), SUBJECT: 'st', ACTOR: 'at', S: 's', R: 'r', A: 'a', H: 'h', B: 'b', K: `vk_${'a'.repeat(43)}` }
   const path = join(t.testdir(), 'key')
-  writeFileSync(path, 'pem')
+  writeFileSync(path, 'pem'.repeat(20))
   chmodSync(path, 0o600)
   const keyPath = join(path, '..', 'k.pem')
   writeFileSync(keyPath, pem('ec'))

@@ -42,18 +42,18 @@ for (const [name, open] of [['memory', async () => memoryStore()], ['lmdb', asyn
 t.test('a state folder that cannot be made is told with what to do', async (t) => {
   const folder = t.testdir({ file: '' })
   await t.rejects(lmdbStore(join(folder, 'file')), { name: 'StateError', message: /cannot be opened .*: make it writable/ })
-  await t.rejects(openState({ driver: 'lmdb', path: join(folder, 'file'), key: undefined }), { name: 'StateError', message: /state key .* cannot be used/ })
+  await t.rejects(openState({ driver: 'lmdb', path: join(folder, 'file'), key: undefined, previousKeys: [] }), { name: 'StateError', message: /state key .* cannot be used/ })
   const broken = join(folder, 'broken')
-  await (await openState({ driver: 'lmdb', path: broken, key: undefined })).vault.close()
+  await (await openState({ driver: 'lmdb', path: broken, key: undefined, previousKeys: [] })).vault.close()
   writeFileSync(join(broken, 'state.key'), 'short')
-  await t.rejects(openState({ driver: 'lmdb', path: broken, key: undefined }), /too short/)
+  await t.rejects(openState({ driver: 'lmdb', path: broken, key: undefined, previousKeys: [] }), /too short/)
   chmodSync(join(broken, 'state.key'), 0o604)
-  await t.rejects(openState({ driver: 'lmdb', path: broken, key: undefined }), /open to every user/)
+  await t.rejects(openState({ driver: 'lmdb', path: broken, key: undefined, previousKeys: [] }), /open to every user/)
 })
 
 t.test('many that start together agree on one key of their own', async (t) => {
   const path = join(t.testdir(), 'state')
-  const opened = await Promise.all(Array.from({ length: 8 }, async () => await openState({ driver: 'lmdb', path, key: undefined })))
+  const opened = await Promise.all(Array.from({ length: 8 }, async () => await openState({ driver: 'lmdb', path, key: undefined, previousKeys: [] })))
   const derived = opened.map(({ key }) => key.derive('x').export().toString('hex'))
   t.equal(new Set(derived).size, 1)
   t.same(readdirSync(path).filter((name) => name.startsWith('state.key')), ['state.key'], 'and no draft is left')
@@ -64,7 +64,7 @@ t.test('many that start together agree on one key of their own', async (t) => {
 t.test('a key that makes no draft in its folder is told', { skip: process.getuid?.() === 0 && 'root may write everywhere' }, async (t) => {
   const path = t.testdir()
   chmodSync(path, 0o500)
-  await t.rejects(openState({ driver: 'lmdb', path, key: undefined }), StateError)
+  await t.rejects(openState({ driver: 'lmdb', path, key: undefined, previousKeys: [] }), StateError)
 })
 
 t.test('row 48: a sealed record opens under its own name, key and content alone', async (t) => {
@@ -105,7 +105,7 @@ t.test('a medium that fails is told by its code, never by what was to be written
 
 t.test('row 46: LMDB\'s files hold what is sealed, and nothing else of it', async (t) => {
   const path = join(t.testdir(), 'state')
-  const { vault } = await openState({ driver: 'lmdb', path, key: undefined })
+  const { vault } = await openState({ driver: 'lmdb', path, key: undefined, previousKeys: [] })
   await vault.write('n', { token: 'in-clear-it-would-be-found' })
   t.notOk(readFileSync(join(path, 'valet.mdb')).includes('in-clear'))
   await vault.close()
