@@ -126,7 +126,7 @@ async function openSessions ({ config, vault, principals, clock, emit, calls }: 
   const directory = new Directory(await SessionBook.pepper(vault), clock)
   const sessions = new SessionBook({ directory, vault, principals, clock, emit })
   directory.onClosed = ({ id }, expired) => expired ? sessions.forget(id) : calls.endSession(id)
-  principals.onGone = (id) => { void sessions.revokeAll(id) }
+  principals.onGone = async (id) => await sessions.revokeAll(id)
   await principals.load()
   await sessions.load()
   for (const session of config.sessions) sessions.configure(session, await session.key.read())

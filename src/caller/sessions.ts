@@ -83,7 +83,7 @@ export class SessionBook implements Sessions {
   }
 
   async create (asked: Parameters<Sessions['create']>[0]): Promise<SessionInfo & { readonly key: Secret }> {
-    const { directory, vault, principals, clock } = this.#options
+    const { directory, vault, principals, clock, emit } = this.#options
     const details = findings(asked)
     if (details.length > 0) throw new ControlError('ERR_REQUEST_INVALID', details)
     const { principal, agent, tools, ttlMs } = asked
@@ -95,15 +95,17 @@ export class SessionBook implements Sessions {
       hash: hash.toString('base64'), principal, agent, ...(tools === undefined ? {} : { tools }), ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
     } satisfies SessionRecord, { expiresAt: expiresAt === undefined ? undefined : expiresAt + REMEMBERED_MS }))
     directory.open(session, hash)
+    emit({ event: 'session_created', principal, agent, session: session.id })
     return { ...session, key }
   }
 
   async revoke (id: string): Promise<boolean> {
-    const { directory, vault, clock } = this.#options
+    const { directory, vault, clock, emit } = this.#options
     const session = directory.get(id)
     const name = PREFIX + id
     // Here at once, whatever the store says; what it says decides whether it would come back.
     directory.revoke(id)
+    if (session !== undefined) emit({ event: 'session_revoked', principal: session.principal, agent: session.agent, session: id })
     if (session?.source === 'config') {
       this.#revoked.add(id)
       await told(vault.write(name, { revoked_at: clock.now() } satisfies SessionRecord), 'the session has ended here, but that could not be saved')

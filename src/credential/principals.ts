@@ -2,13 +2,13 @@ import type { Clock } from '../clock.js'
 import type { CredentialConfig, PrincipalConfig, ToolRules } from '../config/config.js'
 import { exchangesCallersJwt } from '../config/exchange.js'
 import type { CompleteCredential } from '../config/given-credential.js'
+import { formatPath } from '../config/problem.js'
 import { ControlError, type CredentialInfo, type Credentials, type GivenCredential, type GivenPrincipal, type PrincipalInfo, type PrincipalRegister } from '../control.js'
-import { told } from '../state/told.js'
 import type { Vault } from '../state/vault.js'
 import type { CredentialCensus, Emit } from '../telemetry/events.js'
+import { refreshByHand } from './by-hand.js'
 import { censusOf } from './census.js'
 import { checkGiven, completed } from './completed.js'
-import { GrantError } from './grants/grant.js'
 import { customGrant, type CredentialTypes } from './grants/custom.js'
 import { grantFor } from './grants/index.js'
 import { Provider } from './provider.js'
@@ -20,8 +20,6 @@ import { credentialInfo, infoOf, type Entry, type Held } from './entry.js'
 
 /** Milliseconds that `put` waits for the new credential to be ready. */
 const PATIENCE_AFTER_PUT = 2_000
-/** Milliseconds that a refresh by hand may take. */
-const PATIENCE_BY_HAND = 20_000
 const NO_RULES: readonly ToolRules[] = []
 /** Principals whose credentials are made in one turn of the event loop. */
 const AT_ONCE = 20
@@ -45,8 +43,10 @@ export class Principals implements PrincipalRegister {
   readonly #kept = new Map<string, Provider>()
   readonly #closing = new Set<Promise<void>>()
   readonly #closed = new AbortController()
-  /** Told of each principal that is no more. */
-  onGone: (id: string) => void = () => {}
+  /** What ends with principals that are no more. */
+  #ending = Promise.resolve()
+  /** Ends what depends on a principal that is no more. */
+  onGone: (id: string) => Promise<void> = async () => {}
 
   constructor (options: PrincipalsOptions) {
     this.#options = options
@@ -92,7 +92,7 @@ export class Principals implements PrincipalRegister {
   }
 
   async put (id: string, given: GivenPrincipal): Promise<PrincipalInfo> {
-    for (const [upstream, credential] of Object.entries(given.credentials)) checkGiven(this.#options.complete, upstream, credential, `credentials.${upstream}.`)
+    for (const [upstream, credential] of Object.entries(given.credentials)) checkGiven(this.#options.complete, upstream, credential, formatPath(['credentials', upstream]) + '.')
     return await this.#changed(await this.#register.put(id, given))
   }
 
@@ -106,6 +106,8 @@ export class Principals implements PrincipalRegister {
     if (entry?.config !== undefined && entry.put === undefined) throw new ControlError('ERR_CONFIGURED')
     const record = await this.#register.delete(id)
     this.#take(id, undefined)
+    await this.#ending
+    if (record !== undefined) this.#options.emit({ event: 'principal_deleted', principal: id })
     return record !== undefined
   }
 
@@ -161,6 +163,7 @@ export class Principals implements PrincipalRegister {
 
   async #changed (record: PrincipalRecord): Promise<PrincipalInfo> {
     const fresh = this.#take(record.id, record) ?? []
+    this.#options.emit({ event: 'principal_put', principal: record.id })
     const { clock } = this.#options
     await Promise.all(fresh.map(async (provider) => {
       await within(clock, provider.warm(), clock.elapsed() + PATIENCE_AFTER_PUT, () => new Error('later')).catch(() => {})
@@ -175,7 +178,7 @@ export class Principals implements PrincipalRegister {
     if (entry.config !== undefined || put !== undefined) return this.#apply(entry)
     if (!this.#entries.delete(id)) return undefined
     for (const upstream of [...entry.held.keys()]) this.#drop(entry, upstream)
-    this.onGone(id)
+    this.#ending = Promise.all([this.#ending, this.onGone(id)]).then(() => {})
     return undefined
   }
 
@@ -225,13 +228,7 @@ export class Principals implements PrincipalRegister {
     if (entry === undefined) throw new ControlError('ERR_PRINCIPAL_UNKNOWN')
     const provider = this.find(principal, upstream)
     if (provider === undefined) throw new ControlError('ERR_NOT_FOUND', [{ path: '', message: 'this principal has no credential for this upstream' }])
-    try {
-      await told(provider.refresh(this.#options.clock.elapsed() + PATIENCE_BY_HAND))
-    } catch (error) {
-      if (error instanceof ControlError) throw error
-      const cause = error instanceof Error && error.cause instanceof GrantError ? error.cause : error
-      throw new ControlError('ERR_REFRESH_FAILED', [{ path: '', message: cause instanceof GrantError ? cause.reason : 'the renewal failed inside mcp-valet' }], { cause: error })
-    }
+    await refreshByHand(provider, this.#options.clock)
     return credentialInfo(entry, upstream)
   }
 

@@ -1,5 +1,7 @@
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;\s*(?:charset\s*=\s*"?utf-?8"?\s*)?)?$/i
 
+const ABOUT = /^content[-_](encoding|type)$/i
+
 /**
  * Whether a request's headers leave but one way of reading its body: JSON in UTF-8, in no coding. Servers that undo a coding,
  * or go by a character set, would else read another body than the one that was judged.
@@ -8,10 +10,11 @@ const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;\s*(?:charset\s*=\s*"
 export function isPlainJson (rawHeaders: readonly string[]): boolean {
   let types = 0
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = (rawHeaders[i] as string).toLowerCase().replaceAll('_', '-')
+    const about = ABOUT.exec(rawHeaders[i] as string)?.[1]?.toLowerCase()
+    if (about === undefined) continue
     const value = (rawHeaders[i + 1] as string).trim()
-    if (name === 'content-encoding' && !/^(?:identity)?$/i.test(value)) return false
-    if (name === 'content-type' && (++types > 1 || !JSON_TYPE.test(value))) return false
+    if (about === 'encoding' && !/^(?:identity)?$/i.test(value)) return false
+    if (about === 'type' && (++types > 1 || !JSON_TYPE.test(value))) return false
   }
   return true
 }

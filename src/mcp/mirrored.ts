@@ -1,5 +1,7 @@
 import type { Body, Message } from './read-messages.js'
 
+/** `_` is read as `-`, as some servers do. */
+const MIRROR = /^mcp[-_](?:method|name)$/i
 /** How `Mcp-Name` carries what a header cannot (MCP 2026-07-28, transports). */
 const ENCODED = /^=\?base64\?([A-Za-z0-9+/]*={0,2})\?=$/
 
@@ -11,6 +13,7 @@ const ENCODED = /^=\?base64\?([A-Za-z0-9+/]*={0,2})\?=$/
 export function contradicts (rawHeaders: readonly string[], body: Body | undefined): boolean {
   const only = body?.messages.length === 1 ? body.messages[0] : undefined
   for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (!MIRROR.test(rawHeaders[i] as string)) continue
     const name = (rawHeaders[i] as string).toLowerCase().replaceAll('_', '-')
     const value = (rawHeaders[i + 1] as string).trim()
     if (name === 'mcp-method' && (body?.batch !== false || value !== only?.method)) return true

@@ -39,6 +39,8 @@ export type ValetEvent =
   | { readonly event: 'listening', readonly proxy: string, readonly admin: string, readonly upstreams: readonly string[], readonly principals: number }
   | { readonly event: 'stopping' }
   | { readonly event: 'stopped' }
+  | { readonly event: 'session_created' | 'session_revoked', readonly principal: string, readonly agent: string, readonly session: string }
+  | { readonly event: 'principal_put' | 'principal_deleted', readonly principal: string }
   | { readonly event: 'warning', readonly reason: string }
   | CallEvent
   | { readonly event: 'stream_opened' | 'stream_closed', readonly upstream: string }

@@ -10,6 +10,7 @@ export function levelOf (event: ValetEvent): Level {
   switch (event.event) {
     case 'call': case 'stream_opened': case 'stream_closed': return 'debug'
     case 'listening': case 'stopping': case 'stopped': case 'anonymous': return 'info'
+    case 'session_created': case 'session_revoked': case 'principal_put': case 'principal_deleted': return 'info'
     case 'rejected': return event.replay ? 'info' : 'warn'
     case 'replayed': return event.outcome === 'mended' ? 'info' : 'warn'
     case 'refresh': return refreshLevel(event)
@@ -40,6 +41,10 @@ export function messageOf (event: ValetEvent): string {
     case 'rejected': return `the upstream refused the token with ${event.status}${event.replay ? ': renewing it' : ''}`
     case 'replayed': return event.outcome === 'mended' ? 'the replay was accepted' : `the replay was ${event.outcome === 'refused' ? 'refused too' : 'not answered'}`
     case 'refresh': return REFRESHED[event.outcome]
+    case 'session_created': return 'a session was opened at run time'
+    case 'session_revoked': return 'a session was revoked'
+    case 'principal_put': return 'credentials were put for a principal'
+    case 'principal_deleted': return 'what was put for a principal was taken back'
     case 'warning': return event.reason
     case 'denied':
       if (event.reason === 'tool') return 'refused a call of a tool that this session may not call'
