@@ -53,6 +53,25 @@ t.test('P1: a JWT opens its principal\'s door, beside session keys', async (t) =
   t.equal(issuer.fetches, 1)
 })
 
+t.test('row 44: a caller with a JWT may call the tools of its principal, and no others', async (t) => {
+  const issuer = await startJwtIssuer(t)
+  const upstream = await startUpstream(t)
+  const sidecar = await startSidecar(t, `
+callers: { jwt: { issuer: "${issuer.url}", audience: mcp-valet } }
+upstreams: { tools: { url: "${upstream.origin}/mcp", tools: { deny: ["drop_*"] } } }
+principals:
+  alice: { tools: { deny: ["admin_*"] }, credentials: { tools: { type: api_token, token: { env: TOKEN } } } }
+  bob: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } }
+`, { env: { TOKEN: mintToken() } })
+  for (const [sub, name, allowed] of [
+    ['alice', 'search', true], ['alice', 'admin_x', false], ['alice', 'drop_x', false], ['bob', 'admin_x', true], ['bob', 'drop_x', false],
+  ] as const) {
+    const answer = await call(`${sidecar.proxyUrl}/tools/mcp`, { ...bearer(await issuer.sign({ sub })), body: rpc('tools/call', { name }) })
+    t.match(answer.json(), allowed ? { result: { ok: true } } : { error: { code: -32602, message: `Unknown tool: ${name}` } }, `${sub} ${name}`)
+  }
+  t.equal(upstream.seen.length, 2)
+})
+
 t.test('row 35: the JWT goes no further, whatever headers it stands in', async (t) => {
   for (const relay of [false, true]) {
     const { issuer, upstream, url, env } = await scene(t, { callers: `relay_authorization: ${String(relay)}` })
