@@ -16,7 +16,7 @@ export function jsonRefreshGrant (config: JsonRefreshConfig, clock: Clock): Gran
       return {
         accessToken: await seedToken(config.accessToken, accessToken),
         refreshToken: await seedToken(config.refreshToken, refreshToken),
-        expiresAt: config.accessTokenExpiresAt,
+        ...(config.accessTokenExpiresAt === undefined ? {} : { expiresAt: config.accessTokenExpiresAt }),
       }
     },
     async exchange (held, mayAsk) {

@@ -17,7 +17,7 @@ export function refreshTokenGrant (config: RefreshTokenConfig, clock: Clock): Gr
       return {
         accessToken: await seedToken(config.accessToken, accessToken),
         refreshToken: await seedToken(config.refreshToken, refreshToken),
-        expiresAt: config.accessTokenExpiresAt,
+        ...(config.accessTokenExpiresAt === undefined ? {} : { expiresAt: config.accessTokenExpiresAt }),
       }
     },
     async exchange (held, mayAsk) {
