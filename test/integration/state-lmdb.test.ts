@@ -94,6 +94,21 @@ t.test('row 3: work that takes longer than its lease keeps it, as it gives signs
   t.equal(await other.lease('pair', async () => Buffer.from(await other.read('pair') as Uint8Array).toString()), 'new')
 })
 
+t.test('row 3: the same in one process, and a lease that is taken by force is lost', async (t) => {
+  const path = folder(t)
+  stayAlive(t)
+  const [store, other] = [await opened(t, path, { leaseMs: 300 }), await opened(t, path, { leaseMs: 300, waitMs: 900 })]
+  await store.lease('k', async (lease) => {
+    await t.rejects(other.lease('k', async () => {}), { name: 'StateError' })
+    t.ok(lease.held())
+    const database = open<Buffer, string>({ path: join(path, 'valet.mdb'), encoding: 'binary', maxDbs: 4 })
+    database.removeSync('~lease/k')
+    await database.close()
+    await new Promise((resolve) => lease.lost.addEventListener('abort', resolve))
+    await t.rejects(store.write('k', bytes('x'), { lease }), { name: 'LeaseLostError' })
+  })
+})
+
 t.test('what other processes write is told', async (t) => {
   const path = folder(t)
   const [writer, listener] = await Promise.all([startStateProcess(t, { path }), startStateProcess(t, { path })])

@@ -2,11 +2,16 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { systemClock } from '../../src/clock.js'
 import { readRedisUrl } from '../../src/config/redis-url.js'
 import { Secret } from '../../src/secret.js'
 import { openState } from '../../src/state/open.js'
+import { createClient, createSubscriber } from '../../src/state/redis-client.js'
+import { RedisConnection } from '../../src/state/redis-connection.js'
+import { RedisNews } from '../../src/state/redis-news.js'
 import { redisStore, type RedisStoreOptions } from '../../src/state/redis.js'
 import type { Store } from '../../src/state/store.js'
+import { manualClock } from '../helpers/manual-clock.js'
 import { freePort, skip, startRedis } from '../helpers/redis.js'
 import { startStateProcess } from '../helpers/state-process.js'
 import { makeCa, makeCertificate } from '../helpers/tls.js'
@@ -15,6 +20,7 @@ import { Watch } from '../helpers/watch.js'
 
 const bytes = (text: string): Buffer => Buffer.from(text)
 const PREFIX = 'mcp-valet:'
+const NO_TLS = { ca: undefined, cert: undefined, key: undefined, servername: undefined }
 
 /** A failure anywhere in this file that nobody catches ends the run: clients of Redis tell their errors by events. */
 process.on('unhandledRejection', (error) => { throw error })
@@ -179,6 +185,43 @@ t.test('with a real Redis', { skip }, async (t) => {
     redis.signal('SIGCONT')
     while (await store.write('a', bytes('1')).then(() => false, () => true)) await new Promise((resolve) => setTimeout(resolve, 50))
     t.equal(await text(store, 'a'), '1')
+  })
+
+  await t.test('a subscription on which nothing comes is asked whether it is still there, and made anew', async (t) => {
+    const redis = await startRedis(t)
+    const clock = manualClock()
+    const gaps = new Watch<true>()
+    const heard: string[] = []
+    const news = new RedisNews({
+      subscriber: (nth) => createSubscriber(readRedisUrl(redis.url), NO_TLS, nth), channel: 'c', clock, onMessage: (message) => heard.push(message), onGap: () => gaps.tell(true),
+    })
+    t.teardown(() => news.close())
+    await news.open(10_000)
+    for (let beats = 0; beats < 3; beats++) {
+      await clock.advance(5_000)
+      while (clock.timers === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    await redis.cli('publish', 'c', 'm')
+    while (heard.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    redis.signal('SIGSTOP')
+    await clock.advance(5_000)
+    // The answer is waited for by a clock that the test does not own.
+    while (clock.timers === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    redis.signal('SIGCONT')
+    const gap = gaps.until(() => true)
+    await clock.advance(50)
+    await gap
+    t.strictSame(heard, ['m'])
+  })
+
+  await t.test('a client that has given up is told to try again', async (t) => {
+    const redis = await startRedis(t)
+    const client = createClient(readRedisUrl(redis.url), NO_TLS, () => 0)
+    const connection = new RedisConnection(client, 'Redis', systemClock)
+    t.teardown(() => connection.close())
+    await connection.open(async (client) => await client.ping(), systemClock.elapsed() + 4_000)
+    client.disconnect()
+    t.equal(await connection.run(async (client) => await client.ping()), 'PONG')
   })
 
   await t.test('it can be closed at once while Redis is lost, and while it hangs', async (t) => {
