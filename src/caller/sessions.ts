@@ -2,6 +2,7 @@ import { createSecretKey, randomBytes, type KeyObject } from 'node:crypto'
 import type { Clock } from '../clock.js'
 import type { ToolRules } from '../config/config.js'
 import { readAgentName } from '../config/names.js'
+import { readToolPattern } from '../config/values.js'
 import { ControlError, type Detail, type SessionInfo, type Sessions } from '../control.js'
 import type { ErrorCode } from '../errors.js'
 import type { Caller } from '../exchange.js'
@@ -18,7 +19,6 @@ const LONGEST_TTL = 1000 * 365 * 24 * 3_600_000
 /** Keys that are looked up in the state at the same time; who sends made-up ones must not make the others wait. */
 const MOST_LOOK_UPS = 256
 const MOST_GLOBS = 1_000
-const LONGEST_GLOB = 256
 
 /** A session as it is kept, without its key; or that a session of the config was revoked. */
 type SessionRecord =
@@ -198,6 +198,15 @@ function idIn (name: string): string {
   return name.slice(PREFIX.length)
 }
 
+function isPattern (text: string): boolean {
+  try {
+    readToolPattern(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
 function findings ({ agent, ttlMs, tools }: Parameters<Sessions['create']>[0]): Detail[] {
   const details: Detail[] = []
   try {
@@ -209,8 +218,7 @@ function findings ({ agent, ttlMs, tools }: Parameters<Sessions['create']>[0]): 
   if (ttlMs !== undefined && !(ttlMs > 0 && ttlMs <= LONGEST_TTL)) details.push({ path: 'ttl', message: 'is longer than 0 and at most a thousand years' })
   for (const list of ['allow', 'deny'] as const) {
     const globs = tools?.[list] ?? []
-    const good = globs.length <= MOST_GLOBS && globs.every((glob) => glob !== '' && glob.length <= LONGEST_GLOB)
-    if (!good) details.push({ path: `tools.${list}`, message: `is a list of at most ${MOST_GLOBS} names or globs of 1 to ${LONGEST_GLOB} characters` })
+    if (globs.length > MOST_GLOBS || !globs.every(isPattern)) details.push({ path: `tools.${list}`, message: `is a list of at most ${MOST_GLOBS} names or globs, each of 1 to 256 characters` })
   }
   return details
 }

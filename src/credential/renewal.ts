@@ -84,22 +84,22 @@ export class Renewal {
 
   /** @throws {GrantError | StateError} and then what was held before is held still */
   async run (trigger: RefreshTrigger): Promise<Renewed> {
-    if (!this.grant.kept) return await this.#renew(trigger, undefined)
-    const attempt: Attempt = { spent: undefined, won: undefined }
+    // As it is before there is a lease: what another process' word brings about while that is waited for is new, too.
+    const before: Before = { record: this.#record, credential: this.#credential }
+    const attempt = { spent: undefined, won: undefined }
+    if (!this.grant.kept) return await this.#renew(before, trigger, undefined, attempt)
     try {
-      return await this.kept.lease(async (lease) => await this.#renew(trigger, lease, attempt))
+      return await this.kept.lease(async (lease) => await this.#renew(before, trigger, lease, attempt))
     } catch (error) {
       if (!(error instanceof LeaseLostError)) throw error
       return await this.kept.lease(async (lease) => await this.#settle(attempt, lease))
     }
   }
 
-  async #renew (trigger: RefreshTrigger, lease: Lease | undefined, attempt: Attempt = { spent: undefined, won: undefined }): Promise<Renewed> {
-    const before = { record: this.#record, credential: this.#credential }
+  async #renew (before: Before, trigger: RefreshTrigger, lease: Lease | undefined, attempt: Attempt): Promise<Renewed> {
     const held = await this.#catchUp()
     const there = this.#alive()
-    const isNew = there !== undefined && there !== before.credential
-    if (isNew && !this.interrupted) return { credential: there, how: before.record === undefined ? 'found' : 'adopted' }
+    if (there !== undefined && there !== before.credential && !this.interrupted) return { credential: there, how: before.record === undefined ? 'found' : 'adopted' }
     if (this.revoked) throw new GrantError('revoked', 'the issuer said earlier that this grant is over', { remembered: true })
     return await this.#exchange(held, trigger, lease, attempt)
   }
@@ -234,6 +234,8 @@ export class Renewal {
     if (!same) this.#credential = credentialOf(record, this.#base)
   }
 }
+
+interface Before { readonly record: CredentialRecord | undefined, readonly credential: Credential | undefined }
 
 /** What an attempt has done by now, for the case that its lease is lost. */
 interface Attempt {

@@ -153,3 +153,21 @@ t.test('P2: what another process has saved is taken up, unless it is older or fr
   await it.vault.write(NAME, { ...await it.stored(), revision: 99, seed: 'other' })
   t.notOk(await two.look())
 })
+
+t.test('row 25: what another process has renewed while this one waited for its lease is not renewed again', async (t) => {
+  const it = scene(async () => ({}))
+  const [one, two] = [it.renewal(), it.renewal()]
+  await one.run('ahead')
+  await two.look()
+  const { lease } = it.store
+  let open = (): void => {}
+  const opened = new Promise<void>((resolve) => { open = resolve })
+  it.store.lease = async (key, work) => { await opened; return await lease(key, work) }
+  const second = two.run('rejected')
+  it.store.lease = lease
+  await one.run('rejected')
+  t.ok(await two.look(), 'the word of it comes before the lease')
+  open()
+  t.match(await second, { how: 'adopted' })
+  t.equal(it.spent.length, 2)
+})
