@@ -12,7 +12,7 @@ const State = Type.Object({
   driver: Type.Optional(Type.Unsafe<'memory' | 'lmdb' | 'redis'>({
     enum: ['memory', 'lmdb', 'redis'],
     default: 'lmdb',
-    description: 'memory: refreshed tokens are lost with the process. lmdb: kept in a folder of this machine, which several processes may share. redis: shared by sidecars on any machine.',
+    description: 'memory: refreshed tokens are lost with the process. lmdb: kept in a folder of this machine, which several processes may share (containers only where they share a PID namespace). redis: shared by sidecars on any machine.',
   })),
   path: Type.Optional(text('file', 'Folder of the lmdb store; a relative path starts from the working directory.', { default: './var/state' })),
   url: Type.Optional(secret(`Where Redis is, for driver redis; a secret, as it may hold a password. Its value is one of: ${REDIS_URL_FORMS}. For refresh tokens that rotate let Redis keep what it was told (appendonly yes): with a pair that it forgets the login is lost.`)),
@@ -20,7 +20,7 @@ const State = Type.Object({
   tls: Type.Optional(tlsTowards('Redis')),
   key: Type.Optional(secret('Seals tokens at rest, 32 bytes or more. Without it lmdb makes a key file of its own (mode 0600). Redis needs it, and the same one for every sidecar.')),
   previous_keys: Type.Optional(Type.Array(secret('An earlier key.'), {
-    default: [], maxItems: 16, description: 'Keys that were state.key before: what they sealed still opens, and is sealed with state.key when it is next written.',
+    default: [], description: 'Keys that were state.key before: what they sealed still opens, and is sealed with state.key when it is next written.',
   })),
 }, { additionalProperties: false, description: 'Where refreshed tokens are kept.' })
 

@@ -173,7 +173,8 @@ export class Leases<C extends Claim> {
     const wake = (): void => woken.abort()
     this.#waiting.set(key, wake)
     this.#closing.signal.addEventListener('abort', wake, { once: true })
-    await pause(this.#times.clock, ms, woken.signal)
+    // Not all at the same moment.
+    await pause(this.#times.clock, ms * (1 + 0.25 * this.#times.clock.random()), woken.signal)
     this.#closing.signal.removeEventListener('abort', wake)
     this.#waiting.delete(key)
   }

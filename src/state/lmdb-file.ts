@@ -101,7 +101,7 @@ async function metaAt (file: FileHandle, position: number): Promise<{ magic: num
 
 async function checkFormat ({ database, transact, close }: StateFile, path: string): Promise<void> {
   try {
-    const format = Number(database.getBinary(FORMAT_KEY)?.toString() ?? 0)
+    const format = Number(firstRead(database, path)?.toString() ?? 0)
     if (format > FORMAT) {
       throw new StateError(`the state folder ${path} was written by a newer version of mcp-valet: run that version, or name another folder under state.path`)
     }
@@ -109,5 +109,15 @@ async function checkFormat ({ database, transact, close }: StateFile, path: stri
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+/** LMDB tells readers by the numbers of their processes; where it finds its own taken, lmdb 3.5 has nothing to read with. */
+function firstRead (database: Database, path: string): Buffer | undefined {
+  try {
+    return database.getBinary(FORMAT_KEY)
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error
+    throw new StateError(`the state folder ${path} is open in another container, in a process with the same number as this one (${process.pid}), by which LMDB tells them: let the containers share a PID namespace, or use driver: redis`, { cause: error })
   }
 }

@@ -21,7 +21,8 @@ export interface LmdbOptions {
  * Records in one LMDB file of this machine, which several processes may share: leases, fenced writes and word of each
  * other's changes are all in that one file, so that each is there exactly when the others are.
  *
- * Not for a network file system, where LMDB's locks and its memory map do not work. A process that is stopped (SIGSTOP, a
+ * Not for a network file system, where LMDB's locks and its memory map do not work, nor for containers that share a folder
+ * and no PID namespace, as LMDB tells processes by their numbers. A process that is stopped (SIGSTOP, a
  * debugger) in the very moment of a write holds LMDB's own lock, for which the others' writes wait until it goes on or is killed.
  *
  * A write is on the disk when it resolves. It blocks for that time: LMDB's own queue of writes leaves rejections that

@@ -30,7 +30,10 @@ export type StateTuning = Pick<LmdbOptions, 'clock' | 'leaseMs' | 'waitMs'>
 export async function openState (config: StateConfig, tuning: StateTuning = {}): Promise<OpenState> {
   if (config.driver === 'memory') return withKeys(memoryStore(tuning.clock), StateKey.random(), [])
   const previousKeys = await Promise.all(config.previousKeys.map(async (ref, index) => await readKey(ref, `state.previous_keys[${index}]`)))
-  if (config.driver === 'redis') return withKeys(await openRedis(config, tuning), await readKey(config.key), previousKeys)
+  if (config.driver === 'redis') {
+    const key = await readKey(config.key)
+    return withKeys(await openRedis(config, tuning), key, previousKeys)
+  }
   const key = config.key === undefined ? await ownKeyFile(config.path) : await readKey(config.key)
   return withKeys(await lmdbStore(config.path, tuning), key, previousKeys)
 }

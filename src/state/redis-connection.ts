@@ -108,7 +108,10 @@ export class RedisConnection {
     const settle = (error: unknown): void => { if (!isPassing(error)) settled.abort() }
     const ready = (): void => settled.abort()
     this.#client.on('ready', ready).on('error', settle)
-    if (this.#down?.error === undefined || isPassing(this.#down.error)) await pause(this.#clock, Math.max(0, until - this.#clock.elapsed()), AbortSignal.any([settled.signal, this.#closing.signal]))
+    // Not AbortSignal.any: what that makes of a signal which lives long is kept as long in Node 20.
+    this.#closing.signal.addEventListener('abort', ready)
+    if (this.#down?.error === undefined || isPassing(this.#down.error)) await pause(this.#clock, Math.max(0, until - this.#clock.elapsed()), settled.signal)
+    this.#closing.signal.removeEventListener('abort', ready)
     this.#client.off('ready', ready).off('error', settle)
     if (!this.#isReady()) throw this.#down?.error ?? new Error('no connection')
   }

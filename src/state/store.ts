@@ -12,7 +12,8 @@ export interface Store {
   /**
    * Resolves once the value would survive the process being killed and, where the store is on disk, the machine too.
    * @throws whatever the medium says when it cannot; the value before is then still there
-   * @throws {LeaseLostError} where `lease` is given and is no longer held: nothing is written then
+   * @throws {LeaseLostError} where `lease` is given and somebody else has had it since, or its work is over: nothing is
+   *   written then. One that has run out and that nobody wanted meanwhile still counts, or what was done under it would be lost
    */
   write (key: string, value: Uint8Array, options?: WriteOptions): Promise<void>
   delete (key: string): Promise<void>

@@ -20,9 +20,10 @@ export interface StateProcess {
   signal (signal: NodeJS.Signals): void
 }
 
-/** Killed when the test ends. @throws what the process wrote where the store does not open */
-export async function startStateProcess (t: Test, store: PeerStore): Promise<StateProcess> {
-  const child = fork(PEER, [JSON.stringify(store)], { execArgv: NODE_ARGS, env: { TSIMP_DIAG: 'ignore', ...process.env }, stdio: ['ignore', 'inherit', 'pipe', 'ipc'] })
+/** Killed when the test ends. @param within the command that runs it, if any. @throws what the process wrote where the store does not open */
+export async function startStateProcess (t: Test, store: PeerStore, within: readonly string[] = []): Promise<StateProcess> {
+  const [execPath, ...execArgv] = [...within, process.execPath, ...NODE_ARGS]
+  const child = fork(PEER, [JSON.stringify(store)], { execPath: execPath as string, execArgv, env: { TSIMP_DIAG: 'ignore', ...process.env }, stdio: ['ignore', 'inherit', 'pipe', 'ipc'] })
   const ended = new Promise<void>((resolve) => { child.once('close', () => resolve()) })
   t.teardown(async () => {
     child.kill('SIGKILL')

@@ -164,6 +164,16 @@ t.test('a lease of a process of which nothing is known runs out while it is look
   await database.close()
 })
 
+const CONTAINER = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc']
+const noContainers = spawnSync('unshare', [...CONTAINER.slice(1), 'true']).status !== 0 && 'no PID namespace can be made here'
+
+t.test('containers whose processes have the same number are told that they cannot share a folder', { skip: noContainers }, async (t) => {
+  const path = folder(t)
+  const first = await startStateProcess(t, { path }, CONTAINER)
+  await t.rejects(startStateProcess(t, { path }, CONTAINER), { message: /StateError: the state folder .* is open in another container, in a process with the same number as this one \(1\).*use driver: redis/ })
+  await first.ask({ verb: 'count', key: 'n', times: 3 })
+})
+
 t.test('what is over is forgotten, and what was written anew for longer is not', async (t) => {
   const path = folder(t)
   const clock = manualClock()
