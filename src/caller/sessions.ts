@@ -27,7 +27,6 @@ type SessionRecord =
 
 /** What sessions need to know of principals. */
 export interface Principalship {
-  has (principal: string): boolean
   known (principal: string): Promise<boolean>
 }
 
