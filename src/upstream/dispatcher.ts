@@ -5,6 +5,7 @@ import { ValetError } from '../errors.js'
 import type { Emit } from '../telemetry/events.js'
 import { faultOf } from '../telemetry/fault.js'
 import { Delivery, type Call, type Way } from './deliver.js'
+import { EndpointStage, endpointPath } from './endpoint.js'
 import { failureOf, reasonOf } from './failure.js'
 import { askingPlainly } from './headers.js'
 import { inject, type CallOptions, type Dispatch } from './inject.js'
@@ -86,9 +87,13 @@ export class UpstreamDispatcher {
     const { policy } = exchange
     const delivery = new Delivery(this.#way, call, (error) => onFailure(failureOf(error)))
     const pieces = body === undefined ? undefined : inPieces(body)
-    const own = policy === undefined ? call.headers : askingPlainly(call.headers)
+    const listens = method === 'GET'
+    const own = policy === undefined && !listens ? call.headers : askingPlainly(call.headers)
     const headers = body === undefined || pieces === body ? own : [...own, 'content-length', String(body.length)]
-    dispatch({ path, method, headers, body: pieces, exchange } as CallOptions, policy === undefined ? delivery : new Screen(delivery, exchange, policy, this.#clock))
+    const screened = policy === undefined ? delivery : new Screen(delivery, exchange, policy, this.#clock)
+    const from = new URL(path, this.#config.url)
+    const handler = listens ? new EndpointStage(screened, (endpoint) => call.bindEndpoint(endpointPath(endpoint, from))) : screened
+    dispatch({ path, method, headers, body: pieces, exchange } as CallOptions, handler)
   }
 
   /** Cuts off whatever is under way: the listener has waited for that already. */
