@@ -60,16 +60,18 @@ function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Hand
     if (body === undefined) request.raw.resume()
     exchange.receiving = clock.elapsed() - exchange.admittedAt
     const { caller } = exchange
+    const url = request.raw.url as string
+    const opened = openBound(exchange, request.raw, upstream.path, binding)
     const policy = exchange.policy = policyFor(caller, upstream)
-    if (policy === undefined) exchange.rpc = summarize(body)
-    else {
-      const passed = passTools(exchange, policy, request, reply, options)
+    if (policy === undefined || opened === undefined) exchange.rpc = summarize(body)
+    if (opened === undefined) return fail(exchange, reply, new ValetError('ERR_SESSION_MISMATCH'), options)
+    const { session, target = targetOf(url, destination, upstream) } = opened
+    if (policy !== undefined) {
+      const tell = opened.target === undefined ? undefined : (messages: readonly string[]) => dispatcher.tell(url, messages)
+      const passed = passTools(exchange, policy, request, reply, options, tell)
       if (passed === undefined) return
       body = passed.body
     }
-    const opened = openBound(exchange, request.raw, upstream.path, binding)
-    if (opened === undefined) return fail(exchange, reply, new ValetError('ERR_SESSION_MISMATCH'), options)
-    const { session, target = targetOf(request.raw.url as string, destination, upstream) } = opened
     if (caller === undefined) {
       if (exchange.authority === 'anonymous') emit({ event: 'anonymous', ...exchange.context(), reason: 'no_principal' })
       return send()

@@ -29,7 +29,7 @@ export interface Call {
   /** Gives a session id of the upstream's the form that the agent may know. */
   readonly session: { show (own: string): string }
   /** @returns where the agent shall POST to, in place of this path at the upstream (MCP 2024-11-05) */
-  bindEndpoint (path: string): string
+  readonly bindEndpoint: (path: string) => string
   /** The answer's head goes out now; nobody else may write to the connection any more. */
   onHead (): void
   /** All of it has been handed on. */
