@@ -98,7 +98,7 @@ export function makeSdk (t: Test, sdk: Sdk, url: string, options: AgentOptions =
     answers.push({ method: init?.method ?? 'GET', url: String(target), status: answer.status, contentType: answer.headers.get('content-type') ?? '' })
     return answer
   }
-  const mark = randomUUID()
+  const mark = options.headers?.['x-agent'] ?? randomUUID()
   const marked = { ...options, headers: { ...options.headers, 'x-agent': mark } }
   const { client, connect, call, transport } = sdk === 'sdk 1.32' ? wire1(url, marked, recording) : wire2(url, marked, recording)
   client.onerror = (error) => { if (!closed) errors.push(error) }
