@@ -1,3 +1,4 @@
+export { ReloadError } from './reload.js'
 export { createSidecar, type Sidecar, type SidecarOptions } from './sidecar.js'
 export { loadConfigFile, loadConfigText, ConfigError, type ConfigProblem } from './config/load.js'
 export { GrantError } from './credential/grants/grant.js'

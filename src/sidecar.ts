@@ -1,27 +1,27 @@
 import { Directory } from './caller/directory.js'
-import { JwtCallers } from './caller/jwt.js'
 import { SessionBook } from './caller/sessions.js'
 import { systemClock, type Clock } from './clock.js'
 import { AdminTokenError, readAdminToken } from './config/admin-token.js'
 import type { Config } from './config/config.js'
 import type { Control } from './control.js'
-import type { CredentialSource } from './credential/credential.js'
 import type { CredentialTypes } from './credential/grants/custom.js'
 import { Principals } from './credential/principals.js'
-import { Subjects } from './credential/subjects.js'
-import type { Caller } from './exchange.js'
 import { follow } from './follow.js'
-import { createAdmin } from './http/admin.js'
+import { controlOf, Generation, type Lasting } from './generation.js'
+import { adminErrors } from './http/admin.js'
 import { drain } from './http/drain.js'
-import { createFront } from './http/front.js'
+import { frontErrors } from './http/front.js'
+import { Listener } from './http/listener.js'
 import { OpenCalls } from './http/open-calls.js'
-import { LIMITS, listen, type Limits } from './http/server.js'
+import { LIMITS, type Limits } from './http/server.js'
 import { SessionBinding } from './mcp/session-binding.js'
 import { ToolPolicies } from './policy/tool-policy.js'
+import { prepareReload, reasonOfRefusal, ReloadError } from './reload.js'
+import { KeyedLock } from './state/keyed-lock.js'
 import { openState } from './state/open.js'
 import { Seal } from './state/seal.js'
-import type { RefreshEvent, ValetEvent } from './telemetry/events.js'
-import { createMetrics } from './telemetry/metrics.js'
+import type { Emit, RefreshEvent, ReloadCause, ValetEvent } from './telemetry/events.js'
+import { createMetrics, type Metrics } from './telemetry/metrics.js'
 import { VERSION } from './version.js'
 
 /** A sidecar that runs. */
@@ -29,8 +29,24 @@ export interface Sidecar extends Control {
   /** Where agents call: `http://127.0.0.1:8401`, or `unix:/path.sock`; an upstream's path goes behind it. */
   readonly proxyUrl: string
   readonly adminUrl: string
-  /** Ends calls under way and keeps what must be kept. */
-  close (): Promise<void>
+  /**
+   * Goes on with another config, at once and for every call that comes from then on; what is under way ends under the one
+   * before. One at a time. `listen`, `admin.listen` and `state` stay as they are.
+   * @throws whatever `load` throws
+   * @throws {ReloadError | SecretRefError | RangeError} where it cannot: nothing has changed then
+   */
+  reload (load: () => Promise<Config>, cause?: ReloadCause): Promise<void>
+  /**
+   * Takes up secrets that have changed where they are kept, under the config that there is.
+   * @param sources as `SecretRef.source` has them
+   * @throws as `reload`
+   */
+  secretsChanged (sources: readonly string[]): Promise<void>
+  /**
+   * Lets what is under way end, within the limits of `drain` in the config, and keeps what must be kept.
+   * @param linger milliseconds for which idle connections are kept, as a call may be on its way on one; none unless given
+   */
+  close (options?: { readonly linger?: number }): Promise<void>
 }
 
 export interface SidecarOptions {
@@ -55,12 +71,113 @@ export interface SidecarOptions {
 export async function createSidecar (config: Config, options: SidecarOptions = {}): Promise<Sidecar> {
   const clock = options.clock ?? systemClock
   const limits = { ...LIMITS, ...options.limits }
+  const types = options.credentialTypes ?? {}
   const { vault, key, previousKeys } = await openState(config.state)
-  const binding = new SessionBinding(new Seal(key, previousKeys, 'binding'))
-  const upstreams = [...config.upstreams.keys()]
-  const metrics = createMetrics(VERSION, upstreams, () => principals.census(upstreams, clock.now()))
-  const listeners = listenersOf(options)
-  const emit = (event: ValetEvent): void => {
+  const metrics = createMetrics(VERSION, () => principals.census(current.config.upstreams.keys(), clock.now()))
+  const emit = emitter(metrics, listenersOf(options))
+  const principals = new Principals({ configured: config.principals.values(), complete: config.complete, types, vault, clock, emit })
+  const calls = new OpenCalls({ clock, emit })
+  const front = new Listener(limits, frontErrors(emit).clientErrorHandler)
+  const admin = new Listener(limits, adminErrors(emit).clientErrorHandler)
+  /** The one that calls come to, and before it those that still have some. */
+  const generations = new Set<Generation>()
+  let current: Generation
+  let closing: Promise<void> | undefined
+  let proxyUrl = ''
+  let stopFollowing = (): void => {}
+
+  function succeed (next: Generation): void {
+    generations.add(next)
+    current = next
+    metrics.know([...next.config.upstreams.keys()])
+    front.use(next.front)
+    admin.use(next.admin)
+    next.warm()
+    void principals.warm()
+  }
+
+  async function end (): Promise<void> {
+    stopFollowing()
+    await Promise.all([principals.close(), ...[...generations].map(async (generation) => await generation.close())])
+    admin.stopAccepting()
+    admin.close()
+    await vault.close()
+  }
+
+  async function shutDown (linger: number): Promise<void> {
+    emit({ event: 'stopping' })
+    await drain(front, calls, clock, current.config.drain, linger)
+    await end()
+    emit({ event: 'stopped' })
+  }
+
+  try {
+    const { directory, sessions } = await openSessions({ config, vault, principals, clock, emit, calls })
+    const lasting: Lasting = {
+      vault,
+      principals,
+      directory,
+      sessions,
+      calls,
+      metrics,
+      limits,
+      clock,
+      emit,
+      binding: new SessionBinding(new Seal(key, previousKeys, 'binding')),
+      policies: new ToolPolicies(principals.toolsOf.bind(principals)),
+      unready: () => closing === undefined ? [] : ['stopping'],
+      proxyUrl: () => proxyUrl,
+    }
+    stopFollowing = follow(vault, { sessions, principals, emit })
+    await checkAdminToken(config.admin.token, emit)
+
+    const goOn = async (next: Config): Promise<void> => {
+      const swap = await prepareReload(current.config, next, { principals, sessions, types, clock })
+      const before = current
+      const generation = new Generation(next, lasting)
+      await generation.ready()
+      swap()
+      succeed(generation)
+      void before.retire().finally(() => generations.delete(before))
+    }
+    const turns = new KeyedLock()
+    const reload: Sidecar['reload'] = async (load, cause = 'config') => await turns.run('reload', async () => {
+      try {
+        if (closing !== undefined) throw new ReloadError('mcp-valet is stopping')
+        await goOn(await load())
+      } catch (error) {
+        emit({ event: 'reload_refused', cause, reason: reasonOfRefusal(error) })
+        throw error
+      }
+      emit({ event: 'reloaded', cause, upstreams: [...current.config.upstreams.keys()], principals: current.config.principals.size })
+    })
+    const first = new Generation(config, lasting)
+    await first.ready()
+    succeed(first)
+    proxyUrl = await front.listen(config.listen)
+    const adminUrl = await admin.listen(config.admin.listen)
+    emit({ event: 'listening', proxy: proxyUrl, admin: adminUrl, upstreams: [...config.upstreams.keys()], principals: config.principals.size })
+    return {
+      proxyUrl,
+      adminUrl,
+      ...controlOf(lasting),
+      reload,
+      async secretsChanged (sources) {
+        await reload(async () => current.config, 'secrets')
+        for (const source of sources) await principals.sourceChanged(source)
+      },
+      close: async ({ linger = 0 } = {}) => { await (closing ??= shutDown(linger)) },
+    }
+  } catch (error) {
+    front.close()
+    await end().catch(() => {})
+    throw error
+  }
+}
+
+/** Tells the metrics and everybody who listens. */
+function emitter (metrics: Metrics, listeners: ReadonlyArray<(event: ValetEvent) => void>): Emit {
+  return (event) => {
     metrics.observe(event)
     for (const listener of listeners) {
       try {
@@ -70,61 +187,10 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       }
     }
   }
-  const principals = new Principals({ configured: config.principals.values(), complete: config.complete, types: options.credentialTypes ?? {}, vault, clock, emit })
-  const subjects = new Subjects({ config, vault, clock, emit })
-  const jwts = config.callers.jwt === undefined ? undefined : new JwtCallers(config.callers.jwt, clock, emit)
-  const calls = new OpenCalls({ clock, emit })
-  const parts = { config, vault, principals, clock, emit, calls }
-  const closers: Array<() => Promise<void>> = [async () => await vault.close(), async () => await principals.close(), async () => await subjects.close()]
-  let closing: Promise<void> | undefined
-  let proxyUrl = ''
-  try {
-    const { directory, sessions } = await openSessions(parts)
-    const policies = new ToolPolicies(principals.toolsOf.bind(principals))
-    const keys = { find: directory.find.bind(directory), seek: config.state.driver === 'memory' ? undefined : sessions.seek.bind(sessions) }
-    const credentialFor = (caller: Caller, upstream: string): CredentialSource | undefined => principals.find(caller.principal, upstream) ?? subjects.find(caller, upstream)
-    const front = createFront({ config, keys, jwts, credentialFor, policyFor: policies.find.bind(policies), binding, clock, emit, limits, calls })
-    const control: Control = { sessions, principals, credentials: principals.credentials }
-    const admin = createAdmin({
-      limits,
-      metrics,
-      unready: () => closing === undefined ? [] : ['stopping'],
-      clock,
-      emit,
-      control,
-      token: config.admin.token,
-      callers: config.callers,
-      listen: config.admin.listen,
-      endpoints: () => ({ proxy: proxyUrl, header: config.callers.header, upstreams: [...config.upstreams.values()] }),
-    })
-    closers.push(async () => await admin.close(), async () => await front.close())
-    const stopFollowing = follow(vault, { sessions, principals, emit })
-    closers.push(async () => stopFollowing())
-
-    const shutDown = async (): Promise<void> => {
-      emit({ event: 'stopping' })
-      await drain(front, calls, clock, limits.grace)
-      stopFollowing()
-      await Promise.all([principals.close(), subjects.close()])
-      await drain(admin, { underWay: 0 }, clock, 0)
-      await vault.close()
-      emit({ event: 'stopped' })
-    }
-    await checkAdminToken(config.admin.token, emit)
-    proxyUrl = await listen(front, config.listen)
-    const adminUrl = await listen(admin, config.admin.listen)
-    void principals.warm()
-    void jwts?.warm()
-    emit({ event: 'listening', proxy: proxyUrl, admin: adminUrl, upstreams, principals: config.principals.size })
-    return { proxyUrl, adminUrl, ...control, close: async () => { await (closing ??= shutDown()) } }
-  } catch (error) {
-    for (const close of closers.reverse()) await close().catch(() => {})
-    throw error
-  }
 }
 
 async function openSessions ({ config, vault, principals, clock, emit, calls }: {
-  config: Config, vault: Awaited<ReturnType<typeof openState>>['vault'], principals: Principals, clock: Clock, emit: (event: ValetEvent) => void, calls: OpenCalls
+  config: Config, vault: Awaited<ReturnType<typeof openState>>['vault'], principals: Principals, clock: Clock, emit: Emit, calls: OpenCalls
 }): Promise<{ directory: Directory, sessions: SessionBook }> {
   const directory = new Directory(await SessionBook.pepper(vault), clock)
   const sessions = new SessionBook({ directory, vault, principals, clock, emit })

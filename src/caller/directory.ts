@@ -17,6 +17,7 @@ export interface NewSession {
 
 /** How long an expired session is remembered, so that its agent is told that it expired rather than that it never was. */
 export const REMEMBERED_MS = 24 * 60 * 60 * 1000
+export const KEY_IN_USE = 'this session key is already in use: each agent needs its own'
 const FIRST_SWEEP = 1_024
 
 interface Entry { readonly hash: Buffer, readonly session: SessionInfo, readonly caller: Caller }
@@ -50,7 +51,7 @@ export class Directory {
    */
   create (asked: NewSession, key: Secret = mintSessionKey(), source: SessionInfo['source'] = 'config'): { session: SessionInfo, key: Secret, hash: Buffer } {
     const { session, hash } = this.draft(asked, key, source)
-    if (this.#entries.has(session.id)) throw new RangeError('this session key is already in use: each agent needs its own')
+    if (this.#entries.has(session.id)) throw new RangeError(KEY_IN_USE)
     this.open(session, hash)
     return { session, key, hash }
   }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { createSecretKey, randomBytes, type KeyObject } from 'node:crypto'
 import type { Clock } from '../clock.js'
 import type { ToolRules } from '../config/config.js'
@@ -10,7 +11,7 @@ import type { Secret } from '../secret.js'
 import { told } from '../state/told.js'
 import type { Vault } from '../state/vault.js'
 import type { Emit } from '../telemetry/events.js'
-import { REMEMBERED_MS, type Directory } from './directory.js'
+import { KEY_IN_USE, REMEMBERED_MS, type Directory } from './directory.js'
 import { mintSessionKey } from './session-key.js'
 
 const PREFIX = 'session/'
@@ -24,6 +25,9 @@ const MOST_GLOBS = 1_000
 type SessionRecord =
   | { readonly hash: string, readonly principal: string, readonly agent: string, readonly tools?: ToolRules, readonly expires_at?: number }
   | { readonly revoked_at: number }
+
+/** A session as the config has it. */
+export interface ConfiguredSession { readonly principal: string, readonly agent: string, readonly tools: ToolRules | undefined, readonly expiresAt: number | undefined }
 
 /** What sessions need to know of principals. */
 export interface Principalship {
@@ -74,11 +78,32 @@ export class SessionBook implements Sessions {
    * Opens a session of the config, unless somebody has revoked it.
    * @throws {RangeError} for a key that is none, or that another session has
    */
-  configure (session: { principal: string, agent: string, tools: ToolRules | undefined, expiresAt: number | undefined }, key: Secret): void {
+  configure (session: ConfiguredSession, key: Secret): void {
     const { directory, emit } = this.#options
     const { session: { id } } = directory.draft(session, key, 'config')
     if (!this.#revoked.has(id)) directory.create(session, key)
     else emit({ event: 'warning', reason: `the session key of agent ${JSON.stringify(session.agent)} was revoked and stays so: give the agent a new one, or take the session out of the config` })
+  }
+
+  /**
+   * Goes on with the sessions of another config: what is the same in both stays, what is gone from it ends.
+   * @param sessions with their keys
+   * @returns does it; nothing can fail any more then
+   * @throws {RangeError} as `configure`
+   */
+  reconfigure (sessions: ReadonlyArray<readonly [ConfiguredSession, Secret]>): () => void {
+    const { directory } = this.#options
+    const drafts = new Map(sessions.map(([session, key]) => {
+      const draft = directory.draft(session, key, 'config')
+      return [draft.session.id, draft] as const
+    }))
+    if (drafts.size < sessions.length || [...drafts.keys()].some((id) => directory.get(id)?.source === 'api')) throw new RangeError(KEY_IN_USE)
+    return () => {
+      for (const { id, source } of directory.list()) if (source === 'config' && !drafts.has(id)) directory.revoke(id)
+      for (const { session, hash } of drafts.values()) {
+        if (!this.#revoked.has(session.id) && !isDeepStrictEqual(directory.get(session.id), session)) directory.open(session, hash)
+      }
+    }
   }
 
   async create (asked: Parameters<Sessions['create']>[0]): Promise<SessionInfo & { readonly key: Secret }> {

@@ -16,6 +16,7 @@ export interface Config {
   /** Without a token the API under /v1 is off. */
   readonly admin: { readonly listen: Listen, readonly token: SecretRef | undefined }
   readonly callers: CallersConfig
+  readonly drain: DrainConfig
   readonly state: StateConfig
   readonly upstreams: ReadonlyMap<string, UpstreamConfig>
   readonly principals: ReadonlyMap<string, PrincipalConfig>
@@ -26,6 +27,13 @@ export interface Config {
 
 /** `host:port` (port 0 picks a free one; an IPv6 host is without its brackets) or `unix:/path.sock`. */
 export type Listen = { readonly host: string, readonly port: number } | { readonly socket: string }
+
+/** How long what is under way may take to end when the sidecar stops. */
+export interface DrainConfig {
+  readonly callsMs: number
+  /** Of streams that listen, which have no end of their own. */
+  readonly streamsMs: number
+}
 
 export interface CallersConfig {
   /** Name of the header that carries a session key, in lower case. */

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { ControlError, type GivenCredential } from '../control.js'
 import { Secret } from '../secret.js'
 import type { CredentialConfig, SecretRef } from './config.js'
@@ -66,5 +67,5 @@ function withValues (config: CredentialConfig, given: GivenCredential): Credenti
 
 function valueRef (key: string, value: string): SecretRef {
   const secret = new Secret(value)
-  return { source: `the ${key} that was put for it`, read: async () => secret }
+  return { source: `the ${key} that was put for it`, place: hash('sha256', value), read: async () => secret }
 }

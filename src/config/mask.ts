@@ -22,6 +22,7 @@ export function effectiveConfig (config: Config): Record<string, unknown> {
       relay_authorization: config.callers.relayAuthorization,
       ...(config.callers.jwt === undefined ? {} : { jwt: maskJwt(config.callers.jwt) }),
     },
+    drain: { calls: formatDuration(config.drain.callsMs), streams: formatDuration(config.drain.streamsMs) },
     state: maskState(config.state),
     upstreams: mapped(config.upstreams, maskUpstream),
     principals: mapped(config.principals, (principal) => ({ ...tools(principal.tools), credentials: mapped(principal.credentials, maskCredential) })),

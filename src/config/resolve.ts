@@ -25,6 +25,7 @@ export function resolveConfig (raw: RawConfig, env: NodeJS.ProcessEnv): Config {
       token: raw.admin?.token === undefined ? undefined : secretRef(raw.admin.token, { env }),
     },
     callers: resolveCallers(raw.callers),
+    drain: { callsMs: parseDuration(raw.drain?.calls ?? '20s'), streamsMs: parseDuration(raw.drain?.streams ?? '5s') },
     state: resolveState(raw.state, env),
     upstreams,
     principals: new Map(Object.keys(raw.principals ?? {}).map((id) => [id, resolvePrincipal(id, raw, upstreams, env)])),

@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox'
 import { Callers } from './schema-callers.js'
 import { REDIS_URL_FORMS } from './redis-url.js'
 import { CREDENTIAL_DEFINITION, JSON_DEFINITION, type RawCredential } from './schema-credential.js'
-import { record, secret, SECRET_DEFINITION, text } from './schema-parts.js'
+import { duration, record, secret, SECRET_DEFINITION, text } from './schema-parts.js'
 import { tlsTowards, ToolPolicy, Upstream } from './schema-upstream.js'
 
 const Listen = (description: string, fallback: string) =>
@@ -23,6 +23,11 @@ const State = Type.Object({
     default: [], description: 'Keys that were state.key before: what they sealed still opens, and is sealed with state.key when it is next written.',
   })),
 }, { additionalProperties: false, description: 'Where refreshed tokens are kept.' })
+
+const Drain = Type.Object({
+  calls: Type.Optional(duration('For calls, those that stream their answer included.', '20s')),
+  streams: Type.Optional(duration('For streams that only listen; their agents open them anew, elsewhere.', '5s')),
+}, { additionalProperties: false, description: 'How long what is under way may take to end when the sidecar is told to stop (SIGTERM).' })
 
 const Principal = Type.Object({
   tools: Type.Optional(ToolPolicy),
@@ -48,6 +53,7 @@ export const ConfigSchema = Type.Object({
     token: Type.Optional(secret('The token that the admin API under /v1 asks for, 16 to 4096 characters. Without it the admin API is off; health and metrics stay.')),
   }, { additionalProperties: false, description: 'Health, metrics and the admin API.' })),
   callers: Type.Optional(Callers),
+  drain: Type.Optional(Drain),
   state: Type.Optional(State),
   upstreams: record<Static<typeof Upstream>>('upstream', Upstream, {
     minProperties: 1, description: 'Name → MCP server. Names become metric labels and paths.', errorMessage: 'expected at least one upstream, such as tools: { url: http://mcp-server:8001/mcp }',

@@ -4,6 +4,8 @@ import type { Secret } from '../secret.js'
 export interface SecretRef {
   /** `env NAME`, `file PATH` or `command ARGV0`: for messages and for the masked config; no secret. */
   readonly source: string
+  /** A digest of the whole reference, or of a value that was given: whether two are the same. */
+  readonly place?: string
   /**
    * @throws {SecretRefError} where there is nothing, or nothing that may be used: the message says what to do, and
    * never holds a value.

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { Secret } from '../secret.js'
 import type { SecretRef } from './config.js'
 import { readSecretCommand } from './secret-command.js'
@@ -34,6 +35,7 @@ export function secretRef (from: SecretSource, options: SecretRefOptions): Secre
   const source = sourceOf(from)
   return {
     source,
+    place: hash('sha256', JSON.stringify(from)),
     async read () {
       return new Secret(usable(await readFrom(from, options), source, options.multiline === true))
     },

@@ -1,26 +1,25 @@
 import type { Clock } from '../clock.js'
-import type { CredentialConfig, PrincipalConfig, ToolRules } from '../config/config.js'
+import type { PrincipalConfig, ToolRules } from '../config/config.js'
 import { exchangesCallersJwt } from '../config/exchange.js'
 import type { CompleteCredential } from '../config/given-credential.js'
 import { formatPath } from '../config/problem.js'
-import { ControlError, type CredentialInfo, type Credentials, type GivenCredential, type GivenPrincipal, type PrincipalInfo, type PrincipalRegister } from '../control.js'
+import { ControlError, type Credentials, type GivenCredential, type GivenPrincipal, type PrincipalInfo, type PrincipalRegister } from '../control.js'
 import type { Vault } from '../state/vault.js'
 import type { CredentialCensus, Emit } from '../telemetry/events.js'
-import { refreshByHand } from './by-hand.js'
 import { censusOf } from './census.js'
-import { checkGiven, completed } from './completed.js'
+import { checkGiven } from './completed.js'
+import { credentialsOf, sourceChanged } from './credentials.js'
 import { customGrant, type CredentialTypes } from './grants/custom.js'
 import { grantFor } from './grants/index.js'
+import { madeOf } from './made.js'
 import { Provider } from './provider.js'
 import { recordName } from './record.js'
 import { Register, type PrincipalRecord } from './register.js'
-import { warmUp } from './warm-up.js'
-import { within } from './within.js'
-import { credentialInfo, infoOf, type Entry, type Held } from './entry.js'
+import { warmed, warmUp } from './warm-up.js'
+import { infoOf, rulesOf, type Entry, type Held } from './entry.js'
 
 /** Milliseconds that `put` waits for the new credential to be ready. */
 const PATIENCE_AFTER_PUT = 2_000
-const NO_RULES: readonly ToolRules[] = []
 /** Principals whose credentials are made in one turn of the event loop. */
 const AT_ONCE = 20
 
@@ -43,6 +42,7 @@ export class Principals implements PrincipalRegister {
   readonly #kept = new Map<string, Provider>()
   readonly #closing = new Set<Promise<void>>()
   readonly #closed = new AbortController()
+  #complete: CompleteCredential
   /** What ends with principals that are no more. */
   #ending = Promise.resolve()
   /** Ends what depends on a principal that is no more. */
@@ -50,6 +50,7 @@ export class Principals implements PrincipalRegister {
 
   constructor (options: PrincipalsOptions) {
     this.#options = options
+    this.#complete = options.complete
     this.#register = new Register(options.vault, options.clock)
   }
 
@@ -64,6 +65,26 @@ export class Principals implements PrincipalRegister {
       const entry = this.#entries.get(put.id) ?? { id: put.id, config: undefined, held: new Map<string, Held>() }
       this.#entries.set(put.id, Object.assign(entry, { put, waiting: true }))
     }
+  }
+
+  /**
+   * Goes on with another config. A credential that is the same in both stays as it is, with its token; what is gone from
+   * it, and was not put, ends.
+   */
+  reconfigure (configured: Iterable<PrincipalConfig>, complete: CompleteCredential): void {
+    const next = new Map([...configured].map((config) => [config.id, config]))
+    this.#complete = complete
+    for (const id of new Set([...this.#entries.keys(), ...next.keys()])) {
+      const entry = this.#entries.get(id) ?? { id, config: undefined, put: undefined, held: new Map<string, Held>() }
+      entry.config = next.get(id)
+      this.#entries.set(id, entry)
+      if (entry.waiting !== true) this.#take(id, entry.put)
+    }
+  }
+
+  /** As the function of this name. Never throws. */
+  async sourceChanged (source: string): Promise<void> {
+    await sourceChanged(this.#entries.values(), source, this.#options.clock)
   }
 
   has (principal: string): boolean {
@@ -85,19 +106,16 @@ export class Principals implements PrincipalRegister {
 
   /** Its rules on tools: the config's, and those that were put with it. */
   toolsOf (principal: string): readonly ToolRules[] {
-    const entry = this.#entries.get(principal)
-    const [configured, put] = [entry?.config?.tools, entry?.put?.tools]
-    if (configured === undefined && put === undefined) return NO_RULES
-    return [configured, put].filter((rules) => rules !== undefined)
+    return rulesOf(this.#entries.get(principal))
   }
 
   async put (id: string, given: GivenPrincipal): Promise<PrincipalInfo> {
-    for (const [upstream, credential] of Object.entries(given.credentials)) checkGiven(this.#options.complete, upstream, credential, formatPath(['credentials', upstream]) + '.')
+    for (const [upstream, credential] of Object.entries(given.credentials)) checkGiven(this.#complete, upstream, credential, formatPath(['credentials', upstream]) + '.')
     return await this.#changed(await this.#register.put(id, given))
   }
 
   async putCredential (id: string, upstream: string, given: GivenCredential): Promise<PrincipalInfo> {
-    checkGiven(this.#options.complete, upstream, given, '')
+    checkGiven(this.#complete, upstream, given, '')
     return await this.#changed(await this.#register.putCredential(id, upstream, given))
   }
 
@@ -136,10 +154,7 @@ export class Principals implements PrincipalRegister {
   }
 
   get credentials (): Credentials {
-    return {
-      list: () => [...this.#ready()].flatMap((entry) => [...entry.held.keys()].map((upstream) => credentialInfo(entry, upstream))),
-      refresh: async (principal, upstream) => await this.#refresh(principal, upstream),
-    }
+    return credentialsOf({ all: () => this.#ready(), get: (id) => this.#entries.get(id), find: (id, upstream) => this.find(id, upstream), clock: this.#options.clock })
   }
 
   /** Gets all credentials ready. One that cannot be had holds no other up. */
@@ -164,10 +179,7 @@ export class Principals implements PrincipalRegister {
   async #changed (record: PrincipalRecord): Promise<PrincipalInfo> {
     const fresh = this.#take(record.id, record) ?? []
     this.#options.emit({ event: 'principal_put', principal: record.id })
-    const { clock } = this.#options
-    await Promise.all(fresh.map(async (provider) => {
-      await within(clock, provider.warm(), clock.elapsed() + PATIENCE_AFTER_PUT, () => new Error('later')).catch(() => {})
-    }))
+    await warmed(fresh, this.#options.clock, PATIENCE_AFTER_PUT)
     return infoOf(this.#entries.get(record.id) as Entry)
   }
 
@@ -192,24 +204,21 @@ export class Principals implements PrincipalRegister {
 
   /** @returns the credential where it is a new one */
   #hold (entry: Entry, upstream: string): Provider | undefined {
-    const put = entry.put?.credentials[upstream]
-    const made = put === undefined ? entry.config?.credentials.get(upstream) as CredentialConfig : JSON.stringify(put)
     const before = entry.held.get(upstream)
-    if (before?.made === made) return undefined
-    const unfit = (reason: string): void => this.#warn(`the credential that was put for principal ${JSON.stringify(entry.id)} at upstream ${JSON.stringify(upstream)} no longer fits the config (${reason}): put it again, or delete the principal`)
-    const config = put === undefined ? made as CredentialConfig : completed(this.#options.complete, upstream, put, unfit)
-    if (config === undefined) return undefined
+    const made = madeOf(entry, upstream, this.#complete, (reason) => this.#warn(`the credential that was put for principal ${JSON.stringify(entry.id)} at upstream ${JSON.stringify(upstream)} no longer fits the config (${reason}): put it again, or delete the principal`))
+    if (made === undefined || before?.made === made.text) return undefined
+    const { config } = made
     // There is one for each caller's JWT then (`Subjects`).
     if (exchangesCallersJwt(config)) {
       if (before !== undefined) this.#drop(entry, upstream)
       return undefined
     }
-    const keptAs = recordName(put === undefined ? 'credential' : 'put-credential', entry.id, upstream)
+    const keptAs = recordName(made.put ? 'put-credential' : 'credential', entry.id, upstream)
     const { clock, types = {} } = this.#options
     const grant = grantFor(config, clock, undefined, (custom) => customGrant(custom, clock, { principal: entry.id, upstream }, types))
     before?.provider.replace(grant, keptAs)
     const provider = before?.provider ?? new Provider({ principal: entry.id, upstream, grant, keptAs, ...this.#options })
-    entry.held.set(upstream, { provider, made })
+    entry.held.set(upstream, { provider, made: made.text })
     this.#kept.set(keptAs, provider)
     return provider
   }
@@ -221,15 +230,6 @@ export class Principals implements PrincipalRegister {
     const closed = provider.close()
     this.#closing.add(closed)
     void closed.finally(() => this.#closing.delete(closed))
-  }
-
-  async #refresh (principal: string, upstream: string): Promise<CredentialInfo> {
-    const entry = this.#entries.get(principal)
-    if (entry === undefined) throw new ControlError('ERR_PRINCIPAL_UNKNOWN')
-    const provider = this.find(principal, upstream)
-    if (provider === undefined) throw new ControlError('ERR_NOT_FOUND', [{ path: '', message: 'this principal has no credential for this upstream' }])
-    await refreshByHand(provider, this.#options.clock)
-    return credentialInfo(entry, upstream)
   }
 
   #warn (reason: string): void {

@@ -1,5 +1,6 @@
 import { pause, type Clock } from '../clock.js'
 import type { Provider } from './provider.js'
+import { within } from './within.js'
 
 /** Credentials that one issuer is asked for side by side at the start; more would look like an attack to it. */
 const WARM_AT_ONCE = 8
@@ -28,4 +29,11 @@ async function warmLane (lane: Provider[], clock: Clock, closed: AbortSignal): P
     }
   }
   await Promise.all(Array.from({ length: WARM_AT_ONCE }, worker))
+}
+
+/** Gets some ready, for as long as somebody waits for that. Never throws. */
+export async function warmed (providers: readonly Provider[], clock: Clock, patience: number): Promise<void> {
+  await Promise.all(providers.map(async (provider) => {
+    await within(clock, provider.warm(), clock.elapsed() + patience, () => new Error('later')).catch(() => {})
+  }))
 }

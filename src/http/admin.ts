@@ -1,18 +1,19 @@
 import type { FastifyInstance } from 'fastify'
 import { ControlError } from '../control.js'
+import type { Emit } from '../telemetry/events.js'
 import { faultOf } from '../telemetry/fault.js'
 import { asControlError, errorBody, replyControlError } from './admin/answer.js'
 import { adminApi } from './admin/api.js'
 import type { AdminOptions } from './admin/options.js'
-import { malformedRequests } from './malformed.js'
-import { createServer } from './server.js'
+import { malformedRequests, type MalformedHandlers } from './malformed.js'
+import { createApp } from './server.js'
 
 export type { AdminOptions } from './admin/options.js'
 
 /** The listener for operators, orchestrators and Prometheus. What it tells without a token holds nothing secret. */
 export function createAdmin (options: AdminOptions): FastifyInstance {
-  const { limits, metrics, unready, emit } = options
-  const app = createServer(limits, malformedRequests((requestId) => emit({ event: 'denied', request_id: requestId, code: 'ERR_REQUEST_INVALID' }), errorBody))
+  const { metrics, unready, emit } = options
+  const app = createApp(adminErrors(emit))
   app.addHook('onRequest', (_request, reply, done) => {
     reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
     done()
@@ -34,4 +35,9 @@ export function createAdmin (options: AdminOptions): FastifyInstance {
   app.setNotFoundHandler(() => { throw new ControlError('ERR_NOT_FOUND', [{ path: '', message: 'this listener has /healthz, /readyz, /metrics and /v1' }]) })
   void app.register(adminApi, { ...options, prefix: '/v1' })
   return app
+}
+
+/** For the listener before it and for itself: what never becomes a request. */
+export function adminErrors (emit: Emit): MalformedHandlers {
+  return malformedRequests((requestId) => emit({ event: 'denied', request_id: requestId, code: 'ERR_REQUEST_INVALID' }), errorBody)
 }

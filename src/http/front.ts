@@ -2,22 +2,23 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { createGuard } from '../caller/guard.js'
 import { ValetError, type ErrorCode } from '../errors.js'
 import { NO_RPC } from '../exchange.js'
+import type { Emit } from '../telemetry/events.js'
 import { faultOf } from '../telemetry/fault.js'
 import { fail } from './conclude.js'
 import { allowOrigin } from './cors.js'
-import { malformedRequests } from './malformed.js'
+import { malformedRequests, type MalformedHandlers } from './malformed.js'
 import type { ProxyOptions } from './options.js'
 import { upstreamRoutes } from './proxy.js'
 import { asValetError, replyError } from './reply-error.js'
 import { headGuard, isPlainTarget } from './request-guard.js'
-import { createServer } from './server.js'
+import { createApp } from './server.js'
 import { lineGuard } from './turn.js'
 
-/** The listener that agents call: refuses what must not come in at all, and has a way to each upstream behind it. */
+/** What agents call: refuses what must not come in at all, and has a way to each upstream behind it. */
 export function createFront (options: ProxyOptions): FastifyInstance {
   const { config, emit } = options
-  const deny = (requestId: string, code: ErrorCode): void => emit({ event: 'denied', request_id: requestId, code })
-  const app = createServer(options.limits, malformedRequests((requestId) => deny(requestId, 'ERR_REQUEST_INVALID')))
+  const deny = denier(emit)
+  const app = createApp(frontErrors(emit))
   const guard = createGuard(config.callers, config.listen)
   const isPlainHead = headGuard(config.callers.header)
   const mayWait = lineGuard()
@@ -51,6 +52,16 @@ export function createFront (options: ProxyOptions): FastifyInstance {
 
   for (const upstream of config.upstreams.values()) void app.register(upstreamRoutes, { ...options, upstream })
   return app
+}
+
+/** For the listener before it and for itself: what never becomes a request. */
+export function frontErrors (emit: Emit): MalformedHandlers {
+  const deny = denier(emit)
+  return malformedRequests((requestId) => deny(requestId, 'ERR_REQUEST_INVALID'))
+}
+
+function denier (emit: Emit): (requestId: string, code: ErrorCode) => void {
+  return (requestId, code) => emit({ event: 'denied', request_id: requestId, code })
 }
 
 function refuse (request: FastifyRequest, reply: FastifyReply, code: ErrorCode): void {

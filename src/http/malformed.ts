@@ -8,6 +8,7 @@ import { errorBody } from './reply-error.js'
 /** A connection on which node:http is in the middle of an answer knows which one. */
 type BusySocket = Socket & { _httpMessage?: { headersSent: boolean } | null }
 
+export type MalformedHandlers = Required<Pick<FastifyServerOptions, 'clientErrorHandler' | 'frameworkErrors'>>
 type Malformed = 'ERR_REQUEST_INVALID' | 'ERR_REQUEST_TIMEOUT'
 /** The body of an answer, in the form of the listener. */
 export type BodyOf = (code: Malformed, requestId: string) => string
@@ -17,7 +18,7 @@ export type BodyOf = (code: Malformed, requestId: string) => string
  * router can decode. The framework would answer these in a form of its own.
  * @param tell is told of each that was malformed; one that was merely slow is nobody's fault
  */
-export function malformedRequests (tell: (requestId: string) => void, bodyOf: BodyOf = jsonRpcBody): Pick<FastifyServerOptions, 'clientErrorHandler' | 'frameworkErrors'> {
+export function malformedRequests (tell: (requestId: string) => void, bodyOf: BodyOf = jsonRpcBody): MalformedHandlers {
   return {
     clientErrorHandler (error: NodeJS.ErrnoException, socket) {
       if (error.code === 'ECONNRESET' || socket.destroyed) return

@@ -3,21 +3,50 @@ import type { Clock } from '../clock.js'
 import { ValetError, type ErrorCode } from '../errors.js'
 import type { Caller, Exchange } from '../exchange.js'
 import type { Emit } from '../telemetry/events.js'
-import { fail } from './conclude.js'
+import { answered, fail } from './conclude.js'
 
 interface OpenCall { readonly exchange: Exchange, readonly reply: FastifyReply, cancelExpiry: (() => void) | undefined }
 
 /** The calls under way on the agents' listener, so that those of a session can be ended with it. */
 export class OpenCalls {
   readonly #calls = new Map<Exchange, OpenCall>()
+  readonly #watchers = new Set<(ended: Exchange) => void>()
   readonly #telemetry: { readonly clock: Clock, readonly emit: Emit }
 
   constructor (telemetry: { readonly clock: Clock, readonly emit: Emit }) {
     this.#telemetry = telemetry
   }
 
-  get underWay (): number {
-    return this.#calls.size
+  /** How many, those that listen apart. */
+  get underWay (): { readonly plain: number, readonly streams: number } {
+    const streams = [...this.#calls.keys()].filter(listens).length
+    return { plain: this.#calls.size - streams, streams }
+  }
+
+  /** Each answer whose head has not gone yet tells its agent that its connection closes with it. */
+  closeBehindThem (): void {
+    for (const { reply } of this.#calls.values()) reply.raw.shouldKeepAlive = false
+  }
+
+  /** Ends the streams that listen, as their server might: agents open them anew, elsewhere. */
+  endStreams (): void {
+    for (const { exchange, reply } of [...this.#calls.values()]) {
+      if (exchange.gone || !listens(exchange) || !reply.raw.headersSent) continue
+      answered(exchange, this.#telemetry)
+      exchange.gone = true
+      reply.raw.end()
+      exchange.abort?.(new Error('mcp-valet is stopping'))
+    }
+  }
+
+  /** Ends whatever there is, which may not take any longer. */
+  endAll (): void {
+    for (const call of [...this.#calls.values()]) this.#end(call, 'ERR_SHUTTING_DOWN')
+  }
+
+  /** Ends what sessions have under way that are none any more. */
+  endWhere (ended: (caller: Caller) => boolean): void {
+    for (const call of [...this.#calls.values()]) if (call.exchange.caller !== undefined && ended(call.exchange.caller)) this.#end(call, 'ERR_SESSION_UNKNOWN')
   }
 
   begin (exchange: Exchange, reply: FastifyReply): void {
@@ -40,11 +69,26 @@ export class OpenCalls {
   done (exchange: Exchange): void {
     this.#calls.get(exchange)?.cancelExpiry?.()
     this.#calls.delete(exchange)
+    for (const watcher of this.#watchers) watcher(exchange)
+  }
+
+  /** Resolves once everything that is under way now has ended. */
+  async settled (): Promise<void> {
+    const waiting = new Set(this.#calls.keys())
+    if (waiting.size === 0) return
+    await new Promise<void>((resolve) => {
+      const watcher = (exchange: Exchange): void => {
+        if (!waiting.delete(exchange) || waiting.size > 0) return
+        this.#watchers.delete(watcher)
+        resolve()
+      }
+      this.#watchers.add(watcher)
+    })
   }
 
   /** Ends what a session that was revoked has under way, its open streams included. */
   endSession (session: string): void {
-    for (const call of [...this.#calls.values()]) if (call.exchange.caller?.session === session) this.#end(call, 'ERR_SESSION_UNKNOWN')
+    this.endWhere((caller) => caller.session === session)
   }
 
   #end ({ exchange, reply }: OpenCall, code: ErrorCode): void {

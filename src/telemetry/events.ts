@@ -26,6 +26,8 @@ export type CallOutcome =
   /** the upstream broke off in the middle of its answer */
   | 'broken'
 
+export type ReloadCause = 'config' | 'secrets'
+
 export type RefreshOutcome = 'ok' | 'unchanged' | 'adopted' | 'unavailable' | 'revoked'
 
 /** What happened to one replay: the upstream was content, refused again, or could not be reached. */
@@ -37,6 +39,9 @@ export type ReplayOutcome = 'mended' | 'refused' | 'failed'
  */
 export type ValetEvent =
   | { readonly event: 'listening', readonly proxy: string, readonly admin: string, readonly upstreams: readonly string[], readonly principals: number }
+  /** It goes on with another config, or with secrets that have changed. */
+  | { readonly event: 'reloaded', readonly cause: ReloadCause, readonly upstreams: readonly string[], readonly principals: number }
+  | { readonly event: 'reload_refused', readonly cause: ReloadCause, readonly reason: string }
   | { readonly event: 'stopping' }
   | { readonly event: 'stopped' }
   | { readonly event: 'session_created' | 'session_revoked', readonly principal: string, readonly agent: string, readonly session: string }

@@ -9,14 +9,14 @@ export type Level = 'debug' | 'info' | 'warn' | 'error'
 export function levelOf (event: ValetEvent): Level {
   switch (event.event) {
     case 'call': case 'stream_opened': case 'stream_closed': return 'debug'
-    case 'listening': case 'stopping': case 'stopped': case 'anonymous': return 'info'
+    case 'listening': case 'reloaded': case 'stopping': case 'stopped': case 'anonymous': return 'info'
     case 'session_created': case 'session_revoked': case 'principal_put': case 'principal_deleted': return 'info'
     case 'rejected': return event.replay ? 'info' : 'warn'
     case 'replayed': return event.outcome === 'mended' ? 'info' : 'warn'
     case 'refresh': return refreshLevel(event)
     case 'warning': case 'denied': return 'warn'
     case 'failed': return event.code === 'ERR_CREDENTIAL_REVOKED' ? 'error' : 'warn'
-    case 'state_failed': case 'internal_error': return 'error'
+    case 'reload_refused': case 'state_failed': case 'internal_error': return 'error'
   }
 }
 
@@ -32,6 +32,8 @@ function refreshLevel ({ outcome, attempt = 1 }: RefreshEvent): Level {
 export function messageOf (event: ValetEvent): string {
   switch (event.event) {
     case 'listening': return `mcp-valet listens on ${event.proxy}, admin on ${event.admin}`
+    case 'reloaded': return event.cause === 'config' ? 'goes on with the config as it is now' : 'goes on with secrets that have changed'
+    case 'reload_refused': return 'nothing was changed: it goes on as before'
     case 'stopping': return 'stopping: calls under way may end'
     case 'stopped': return 'stopped'
     case 'call': return `answered ${event.status}`

@@ -9,6 +9,8 @@ const CALL_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1
 
 export interface Metrics {
   observe (event: ValetEvent): void
+  /** These upstreams are in the config: their series begin at 0. */
+  know (upstreams: readonly string[]): void
   /** The exposition in Prometheus' text format, and its content type. */
   expose (): Promise<{ type: string, text: string }>
 }
@@ -18,13 +20,17 @@ export interface Metrics {
  * a raw URL, so the number of series depends on the config alone.
  * @param census how the credentials stand, asked at each scrape
  */
-export function createMetrics (version: string, upstreams: readonly string[], census: () => readonly CredentialCensus[]): Metrics {
+export function createMetrics (version: string, census: () => readonly CredentialCensus[]): Metrics {
   const registry = new Registry()
   const series = createSeries(registry)
   series.buildInfo.set({ version, node: process.versions.node }, 1)
-  for (const upstream of upstreams) series.streams.set({ upstream }, 0)
+  // There from the start, so that an alert can tell the first one (`increase`).
+  for (const outcome of ['ok', 'refused']) series.reloads.inc({ outcome }, 0)
   return {
     observe: (event) => record(series, event),
+    know (upstreams) {
+      for (const upstream of upstreams) series.streams.inc({ upstream }, 0)
+    },
     async expose () {
       takeCensus(series, census())
       return { type: registry.contentType, text: await registry.metrics() }
@@ -61,6 +67,7 @@ function createSeries (registry: Registry) {
     credentials: gauge('credentials', 'Credentials by state', ['upstream', 'state']),
     expiry: gauge('credential_expiry_seconds', 'Seconds until the soonest expiry of a credential', ['upstream']),
     streams: gauge('streams', 'Open SSE streams', ['upstream']),
+    reloads: counter('config_reloads_total', 'Attempts to go on with another config, or with secrets that have changed', ['outcome']),
     buildInfo: gauge('build_info', 'Always 1', ['version', 'node']),
   }
 }
@@ -72,6 +79,8 @@ function record (series: Series, event: ValetEvent): void {
     case 'anonymous': return series.anonymous.inc({ upstream: event.upstream, reason: event.reason })
     case 'rejected': return series.rejections.inc({ upstream: event.upstream, status: event.status })
     case 'replayed': return series.replays.inc({ upstream: event.upstream, status: event.status, outcome: event.outcome })
+    case 'reloaded': return series.reloads.inc({ outcome: 'ok' })
+    case 'reload_refused': return series.reloads.inc({ outcome: 'refused' })
     case 'stream_opened': return series.streams.inc({ upstream: event.upstream })
     case 'stream_closed': return series.streams.dec({ upstream: event.upstream })
     case 'refresh':

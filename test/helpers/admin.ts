@@ -3,7 +3,6 @@ import type { Test } from 'tap'
 import type { Control } from '../../src/control.js'
 import { createAdmin } from '../../src/http/admin.js'
 import type { AdminOptions } from '../../src/http/admin/options.js'
-import { LIMITS } from '../../src/http/server.js'
 import { Secret } from '../../src/secret.js'
 import type { ValetEvent } from '../../src/telemetry/events.js'
 import { mintToken } from './mint.js'
@@ -33,8 +32,7 @@ export function adminAlone (t: Test, given: Partial<AdminOptions> = {}): AdminUn
   const token = mintToken()
   const events: ValetEvent[] = []
   const app = createAdmin({
-    limits: LIMITS,
-    metrics: { observe: () => {}, expose: async () => ({ type: 'text/plain', text: '' }) },
+    metrics: { observe: () => {}, know: () => {}, expose: async () => ({ type: 'text/plain', text: '' }) },
     unready: () => [],
     // Nothing but its timers keeps a test going that calls by inject.
     clock: { ...testClock(), after: (ms, callback) => { const timer = setTimeout(callback, ms / 100); return () => clearTimeout(timer) } },

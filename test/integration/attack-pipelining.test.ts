@@ -76,7 +76,7 @@ t.test('row 51: calls that waited in line on a closed connection do not hold the
   const streams = streaming()
   const upstream = await startUpstream(t, streams.answer)
   // A grace in which the test would end long before.
-  const sidecar = await startSidecar(t, config(upstream.origin), { env: { TOKEN: mintToken() }, limits: { grace: 600_000 } })
+  const sidecar = await startSidecar(t, `drain: { calls: 10m, streams: 10m }${config(upstream.origin)}`, { env: { TOKEN: mintToken() } })
   const agent = await connectTo(sidecar.proxyUrl)
   agent.write(requestOf(await sidecar.keyFor('alice'), 'GET').repeat(4))
   await once(agent, 'data')

@@ -37,6 +37,7 @@ const CONTRACT: Record<string, [type: string, ...labels: string[]]> = {
   credentials: ['gauge', 'state', 'upstream'],
   credential_expiry_seconds: ['gauge', 'upstream'],
   streams: ['gauge', 'upstream'],
+  config_reloads_total: ['counter', 'outcome'],
   build_info: ['gauge', 'node', 'version'],
 }
 

@@ -23,10 +23,11 @@ const RANKS: readonly (readonly [RegExp, number])[] = [
   [/^upstream\//, 4],
   [/^http\//, 5],
   [/^follow\.ts$/, 5],
-  [/^(?:sidecar\.ts$|login\/)/, 6],
-  [/^(?:index\.ts$|demo\/)/, 7],
-  [/^cli\//, 8],
-  [/^cli\.ts$/, 9],
+  [/^(?:generation|reload)\.ts$/, 6],
+  [/^(?:sidecar\.ts$|login\/)/, 7],
+  [/^(?:index\.ts$|demo\/)/, 8],
+  [/^cli\//, 9],
+  [/^cli\.ts$/, 10],
 ]
 
 function rank (file: string): number {

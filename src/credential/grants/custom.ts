@@ -1,5 +1,5 @@
 import type { Clock } from '../../clock.js'
-import type { CustomCredentialConfig } from '../../config/config.js'
+import type { CustomCredentialConfig, PrincipalConfig } from '../../config/config.js'
 import { expiryOfIssued } from '../lifetime.js'
 import { within } from '../within.js'
 import { accessToken, GrantError, NOTHING_HELD, refreshToken, type Grant } from './grant.js'
@@ -78,5 +78,12 @@ async function askHandler (handler: CredentialTypeHandler, request: Omit<Credent
     throw new GrantError('unavailable', `${from} failed (${error instanceof Error && /^\w{1,64}$/.test(error.name) ? error.name : 'no Error was thrown'})`)
   } finally {
     patience.abort()
+  }
+}
+
+/** Whether every custom credential of a config is of a registered type. @throws {RangeError} */
+export function checkCustomTypes (principals: Iterable<PrincipalConfig>, clock: Clock, types: CredentialTypes): void {
+  for (const { id: principal, credentials } of principals) {
+    for (const [upstream, config] of credentials) if (config.type === 'custom') customGrant(config, clock, { principal, upstream }, types)
   }
 }

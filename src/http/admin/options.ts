@@ -3,10 +3,8 @@ import type { CallersConfig, Listen, SecretRef } from '../../config/config.js'
 import type { Control } from '../../control.js'
 import type { Emit } from '../../telemetry/events.js'
 import type { Metrics } from '../../telemetry/metrics.js'
-import type { Limits } from '../server.js'
 
 export interface AdminOptions {
-  readonly limits: Limits
   readonly metrics: Metrics
   /** Why the sidecar should get no calls now, by name; empty where it should. */
   readonly unready: () => readonly string[]

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { malformedRequests } from '../../../src/http/malformed.js'
-import { createServer as createHttp, LIMITS, listen } from '../../../src/http/server.js'
+import { Listener } from '../../../src/http/listener.js'
+import { LIMITS } from '../../../src/http/server.js'
 
 async function place (t: Test): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'valet-'))
@@ -13,15 +14,15 @@ async function place (t: Test): Promise<string> {
   return join(dir, 'a.sock')
 }
 
-function server (t: Test) {
-  const app = createHttp(LIMITS)
-  t.teardown(async () => { await app.close() })
-  return app
+async function listen (t: Test, where: Parameters<Listener['listen']>[0]): Promise<string> {
+  const listener = new Listener(LIMITS, () => {})
+  t.teardown(() => listener.close())
+  return await listener.listen(where)
 }
 
 t.test('a socket is for its owner alone', async (t) => {
   const path = await place(t)
-  t.equal(await listen(server(t), { socket: path }), `unix:${path}`)
+  t.equal(await listen(t, { socket: path }), `unix:${path}`)
   t.equal((await stat(path)).mode & 0o777, 0o600)
 })
 
@@ -29,7 +30,7 @@ t.test('a socket that somebody answers on is not taken over', async (t) => {
   const path = await place(t)
   const other = createServer().listen(path)
   await once(other, 'listening')
-  await t.rejects(listen(server(t), { socket: path }), { code: 'EADDRINUSE' })
+  await t.rejects(listen(t, { socket: path }), { code: 'EADDRINUSE' })
   t.ok(other.listening)
   other.close()
 })
@@ -37,12 +38,12 @@ t.test('a socket that somebody answers on is not taken over', async (t) => {
 t.test('a file where the socket should be is not deleted', async (t) => {
   const path = await place(t)
   await writeFile(path, 'precious')
-  await t.rejects(listen(server(t), { socket: path }), { code: 'EADDRINUSE' })
+  await t.rejects(listen(t, { socket: path }), { code: 'EADDRINUSE' })
   t.equal(await readFile(path, 'utf8'), 'precious')
 })
 
 t.test('port 0 gives a free one, told as a URL', async (t) => {
-  t.match(await listen(server(t), { host: '127.0.0.1', port: 0 }), /^http:\/\/127\.0\.0\.1:[1-9]\d*$/)
+  t.match(await listen(t, { host: '127.0.0.1', port: 0 }), /^http:\/\/127\.0\.0\.1:[1-9]\d*$/)
 })
 
 const failure = (code: string) => Object.assign(new Error(), { code }) as never

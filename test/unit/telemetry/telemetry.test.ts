@@ -70,7 +70,8 @@ t.test('O3: a fault is told by its kind and its place, never by its message', as
 
 t.test('O2: each event moves the series it should, and only those', async (t) => {
   const census: CredentialCensus[] = [{ upstream: 'tools', states: { valid: 2, expiring: 0, expired: 0, failed: 1, revoked: 0 }, soonest: 12 }]
-  const metrics = createMetrics('1.2.3', ['tools'], () => census)
+  const metrics = createMetrics('1.2.3', () => census)
+  metrics.know(['tools'])
   for (const [event] of LEVELS) metrics.observe(event)
   metrics.observe({ ...call, outcome: 'aborted', status: 0, first_byte: undefined, overhead: undefined, upstream_waits: [] })
   const { type, text } = await metrics.expose()
@@ -102,7 +103,8 @@ t.test('O2: each event moves the series it should, and only those', async (t) =>
 })
 
 t.test('row 53: statuses that an upstream makes up share one label', async (t) => {
-  const metrics = createMetrics('1.2.3', ['tools'], () => [])
+  const metrics = createMetrics('1.2.3', () => [])
+  metrics.know(['tools'])
   for (let status = 600; status < 1_000; status++) metrics.observe({ ...call, status })
   const { text } = await metrics.expose()
   t.match(text, 'status="other",outcome="ok"} 400')

@@ -1,0 +1,62 @@
+import type { SessionBook } from './caller/sessions.js'
+import type { Clock } from './clock.js'
+import { readAdminToken } from './config/admin-token.js'
+import type { Config } from './config/config.js'
+import { ConfigError } from './config/load.js'
+import { effectiveConfig } from './config/mask.js'
+import { SecretRefError } from './config/secret-ref.js'
+import type { Principals } from './credential/principals.js'
+import { checkCustomTypes, type CredentialTypes } from './credential/grants/custom.js'
+import type { Secret } from './secret.js'
+import { faultOf } from './telemetry/fault.js'
+
+/** Settings that need a restart: what listens stays, and so does the state. */
+const LASTING = ['listen', 'admin.listen', 'state'] as const
+/** Problems of a config that are told in one line. */
+const MOST_PROBLEMS = 5
+
+/** Why the sidecar goes on with the config that it has. */
+export class ReloadError extends Error {
+  override readonly name = 'ReloadError'
+}
+
+export interface Reloadable {
+  readonly principals: Principals
+  readonly sessions: SessionBook
+  readonly types: CredentialTypes
+  readonly clock: Clock
+}
+
+/**
+ * Looks whether the sidecar can go on with another config, and prepares it.
+ * @returns does it, at once; nothing can fail any more then
+ * @throws {ReloadError | SecretRefError | RangeError} where it cannot: nothing has changed
+ */
+export async function prepareReload (before: Config, next: Config, { principals, sessions, types, clock }: Reloadable): Promise<() => void> {
+  const fixed = LASTING.filter((key) => settingOf(before, key) !== settingOf(next, key))
+  if (fixed.length > 0) throw new ReloadError(`${fixed.join(', ')} cannot be changed while mcp-valet runs: restart it for that`)
+  if (next.admin.token !== undefined) await readAdminToken(next.admin.token)
+  const keys: Array<readonly [Config['sessions'][number], Secret]> = []
+  for (const session of next.sessions) keys.push([session, await session.key.read()])
+  checkCustomTypes(next.principals.values(), clock, types)
+  const open = sessions.reconfigure(keys)
+  return () => {
+    principals.reconfigure(next.principals.values(), next.complete)
+    open()
+  }
+}
+
+/** The same in words that may be logged. */
+export function reasonOfRefusal (error: unknown): string {
+  if (error instanceof ConfigError) {
+    const told = error.problems.slice(0, MOST_PROBLEMS).map(({ path, line, message }) => [line === 0 ? '' : `line ${line}`, path, message].filter((part) => part !== '').join(': '))
+    const more = error.problems.length - told.length
+    return told.join('; ') + (more > 0 ? `; and ${more} more: see mcp-valet check` : '')
+  }
+  return error instanceof ReloadError || error instanceof SecretRefError || error instanceof RangeError ? error.message : faultOf(error)
+}
+
+function settingOf (config: Config, key: typeof LASTING[number]): string {
+  const { listen, admin, state } = effectiveConfig(config) as { listen: unknown, admin: { listen: unknown }, state: unknown }
+  return JSON.stringify({ listen, 'admin.listen': admin.listen, state }[key])
+}
