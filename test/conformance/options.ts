@@ -41,5 +41,7 @@ export function chosen<T extends { readonly spec: string, readonly scenario: str
   const unknown = only.find((name) => !specs.includes(name) && !scenarios.includes(name))
   if (unknown !== undefined) throw new Error(`--only knows no scenario and no version "${unknown}"`)
   const fits = (names: string[], name: string): boolean => names.length === 0 || names.includes(name)
-  return all.filter(({ spec, scenario }) => fits(specs, spec) && fits(scenarios, scenario))
+  const left = all.filter(({ spec, scenario }) => fits(specs, spec) && fits(scenarios, scenario))
+  if (left.length === 0) throw new Error('no scenario is left: --only names none that is there for the versions it names')
+  return left
 }

@@ -84,7 +84,7 @@ async function runRow (row: Row, stage: Stage, folder: string): Promise<Result> 
   const first = await runBoth(row, stage, `${folder}-1`)
   if (differences(first).length === 0 && !failsDirectly(first)) return first
   const second = { ...await runBoth(row, stage, `${folder}-2`), again: true }
-  if (differences(second).length === 0 && !failsDirectly(second)) progress(`UNSTEADY, and equal when run again: ${nameOf(second)}: ${differences(first).map(({ check }) => check).join(', ')}`)
+  if (differences(second).length === 0 && !failsDirectly(second)) progress(`UNSTEADY, and equal when run again: ${nameOf(second)}: ${differences(first).map(({ check }) => check).join(', ') || 'it failed directly'}`)
   return second
 }
 
