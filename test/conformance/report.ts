@@ -41,7 +41,7 @@ every call is judged and every answer read. Shown are checks passed of those tha
 status on one side than on the other. In the run that made this table ${refreshes} tokens were refreshed and ${replays} calls replayed.
 
 ${specs.map((spec) => `### MCP ${spec}\n\n${table(results.filter((result) => result.spec === spec))}`).join('\n')}
-${short(results)}
+${short(results)}${unsteady(results)}
 The scenarios of extensions (\`tasks-*\`, \`sep-2640-skills-*\`) belong to neither version and are not run.
 `
 }
@@ -65,6 +65,12 @@ function short (results: readonly Result[]): string {
     return `- ${nameOf(result)}: ${shortfalls(result.direct).map(({ id, status }) => `\`${id}\` (${status})`).join(', ')}${why === undefined ? '' : `: ${why}`}`
   })
   return lines.length === 0 ? '' : `What the server itself does not pass, called directly:\n\n${lines.join('\n')}\n`
+}
+
+/** What was equal only when it was run again. */
+function unsteady (results: readonly Result[]): string {
+  const names = results.filter(({ again }) => again).map(nameOf)
+  return names.length === 0 ? '' : `\nRun once more on both sides, as the first results were not equal: ${names.join(', ')}.\n`
 }
 
 function worded ({ id, errorMessage }: { id: string, errorMessage?: string }): string {
