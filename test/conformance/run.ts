@@ -28,8 +28,8 @@ async function main (): Promise<number> {
   }
   progress('fetching the suites, where npm has them not yet')
   const rows = chosen(await allRows(), options.only)
-  const folder = await mkdtemp(join(tmpdir(), 'mcp-valet-conformance-'))
   const stage = await setStage()
+  const folder = await mkdtemp(join(tmpdir(), 'mcp-valet-conformance-'))
   const close = async (): Promise<void> => {
     await stage.close()
     await rm(folder, { recursive: true, force: true })

@@ -50,11 +50,15 @@ export async function fetchSuite (release: string): Promise<Suite> {
     },
     async run (scenario, spec, url, folder) {
       const said = await output(node, [main, 'server', '--url', url, '--scenario', scenario, '--spec-version', spec, '-o', folder])
-      const [results] = await readdir(folder).catch(() => [])
-      if (results !== undefined) return JSON.parse(await readFile(join(folder, results, 'checks.json'), 'utf8')) as Check[]
-      return [{ id: 'suite-gave-no-result', status: 'FAILURE', errorMessage: said.trim().slice(-500) }]
+      return await checksIn(folder).catch(() => [{ id: 'suite-gave-no-result', status: 'FAILURE', errorMessage: said.trim().slice(-500) }])
     },
   }
+}
+
+/** @throws where the suite has left none, or was killed while it wrote them */
+async function checksIn (folder: string): Promise<Check[]> {
+  const [results] = await readdir(folder)
+  return JSON.parse(await readFile(join(folder, results ?? '', 'checks.json'), 'utf8')) as Check[]
 }
 
 async function fetched (what: string, command: string): Promise<string> {
