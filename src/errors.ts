@@ -2,7 +2,8 @@
  * The one table of what the sidecar itself answers: stable code → HTTP status, JSON-RPC code and the sentence an agent
  * or its operator reads. Clients branch on `data.code`, so a code that has been released keeps its meaning for ever.
  *
- * JSON-RPC codes stay in -32000…-32019, which JSON-RPC leaves to implementations and MCP has not taken.
+ * JSON-RPC codes stay in -32000…-32019, which JSON-RPC leaves to implementations and MCP has not taken; what MCP has a code for
+ * of its own has that one (HeaderMismatch: -32020, MCP 2026-07-28, transports).
  */
 export const ERRORS = {
   ERR_SESSION_REQUIRED: {
@@ -68,7 +69,12 @@ export const ERRORS = {
   ERR_BODY_INVALID: {
     status: 400,
     rpc: -32700,
-    message: 'The request could not be read as JSON-RPC: send plain JSON in UTF-8, each member once, and headers that say the same.',
+    message: 'The request could not be read as JSON-RPC: send plain JSON in UTF-8, each member once.',
+  },
+  ERR_HEADER_MISMATCH: {
+    status: 400,
+    rpc: -32020,
+    message: 'Header mismatch: Mcp-Method and Mcp-Name must say what the body says, or be left out where the body is no single message.',
   },
   ERR_UPSTREAM_UNAUTHORIZED: {
     status: 502,

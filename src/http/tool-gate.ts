@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { ValetError } from '../errors.js'
+import { ValetError, type ErrorCode } from '../errors.js'
 import { NO_RPC, type Exchange, type ToolPolicy } from '../exchange.js'
 import { JsonError } from '../mcp/json-reader.js'
 import { judgeCalls } from '../mcp/judge-calls.js'
@@ -24,9 +24,9 @@ export interface Passed { readonly body: Buffer | undefined }
 export function passTools (exchange: Exchange, policy: ToolPolicy, request: FastifyRequest, reply: FastifyReply, options: RouteOptions, tell?: (messages: readonly string[]) => boolean): Passed | undefined {
   const bytes = request.body as Buffer | undefined
   const read = readBody(request, bytes)
-  if (read === 'unclear') {
+  if (typeof read === 'string') {
     exchange.rpc = summarize(bytes)
-    fail(exchange, reply, new ValetError('ERR_BODY_INVALID'), options)
+    fail(exchange, reply, new ValetError(read), options)
     return undefined
   }
   exchange.rpc = read === undefined ? NO_RPC : summaryOf(read)
@@ -47,17 +47,17 @@ export function passTools (exchange: Exchange, policy: ToolPolicy, request: Fast
   return { body }
 }
 
-/** @returns undefined where there is none, and `unclear` where some server might read another one than is read here */
-function readBody (request: FastifyRequest, bytes: Buffer | undefined): Body | undefined | 'unclear' {
+/** @returns undefined where there is none, and an error where some server might read another one than is read here */
+function readBody (request: FastifyRequest, bytes: Buffer | undefined): Body | undefined | Extract<ErrorCode, 'ERR_BODY_INVALID' | 'ERR_HEADER_MISMATCH'> {
   const { rawHeaders, url } = request.raw
-  if (namesCall(url as string)) return 'unclear'
-  if (bytes === undefined || bytes.length === 0) return contradicts(rawHeaders, undefined) ? 'unclear' : undefined
-  if (!isPlainJson(rawHeaders)) return 'unclear'
+  if (namesCall(url as string)) return 'ERR_BODY_INVALID'
+  if (bytes === undefined || bytes.length === 0) return contradicts(rawHeaders, undefined) ? 'ERR_HEADER_MISMATCH' : undefined
+  if (!isPlainJson(rawHeaders)) return 'ERR_BODY_INVALID'
   try {
     const body = readMessages(bytes)
-    return contradicts(rawHeaders, body) ? 'unclear' : body
+    return contradicts(rawHeaders, body) ? 'ERR_HEADER_MISMATCH' : body
   } catch (error) {
-    if (error instanceof JsonError) return 'unclear'
+    if (error instanceof JsonError) return 'ERR_BODY_INVALID'
     throw error
   }
 }

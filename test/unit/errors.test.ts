@@ -17,6 +17,7 @@ const CONTRACT: Record<ErrorCode, [status: number, rpc: number]> = {
   ERR_CREDENTIAL_MISSING: [403, -32003],
   ERR_BODY_TOO_LARGE: [413, -32005],
   ERR_BODY_INVALID: [400, -32700],
+  ERR_HEADER_MISMATCH: [400, -32020],
   ERR_UPSTREAM_UNAUTHORIZED: [502, -32010],
   ERR_CREDENTIAL_UNAVAILABLE: [503, -32011],
   ERR_CREDENTIAL_REVOKED: [502, -32012],
@@ -27,7 +28,8 @@ const CONTRACT: Record<ErrorCode, [status: number, rpc: number]> = {
   ERR_SHUTTING_DOWN: [503, -32016],
   ERR_INTERNAL: [500, -32603],
 }
-const RESERVED = [-32700, -32600, -32603]
+/** Of JSON-RPC itself, and HeaderMismatch of MCP 2026-07-28. */
+const RESERVED = [-32700, -32600, -32603, -32020]
 
 t.test('every code of the contract is there, and no released one has gone', (t) => {
   const missing = Object.keys(CONTRACT).filter((code) => !(code in ERRORS))
