@@ -68,8 +68,9 @@ async function pause (ms: number, signal: AbortSignal): Promise<void> {
 
 /** The sidecar's own code where it gave one; else what the client or the system says. */
 export function whatFailed (error: unknown): { code: string, reason?: string } {
-  const { message, code, cause } = error as Error & { code?: unknown, cause?: unknown }
-  const ours = /"code":"(ERR_[A-Z_]+)"/.exec(message)?.[1] ?? /"code":"(ERR_[A-Z_]+)"/.exec(JSON.stringify(error))?.[1]
-  if (ours !== undefined) return { code: ours }
+  const { message, code, cause, data } = error as Error & { code?: unknown, cause?: unknown, data?: unknown }
+  // The SDK puts the body of an HTTP error into its message, and that of a JSON-RPC error into `data`.
+  const ours = /"code":"(ERR_[A-Z_]+)"/.exec(message)?.[1] ?? (data as { code?: unknown } | undefined)?.code
+  if (typeof ours === 'string') return { code: ours }
   return { code: String((cause as { code?: unknown } | undefined)?.code ?? code ?? (error as Error).name), reason: message.slice(0, 300) }
 }
