@@ -3,7 +3,7 @@
 // holds an authentication error, that Prometheus sees the sidecar; and, with --faults, that one deliberate fault shows exactly
 // the errors that it should, harms nobody else, and is over when it is mended.
 //
-//   docker compose up -d --wait && node test/compose/stack.mjs --seconds 300 --faults
+//   docker compose up -d && node test/compose/stack.mjs --seconds 300 --faults
 //
 // $COMPOSE names another command, such as `docker-compose -p name`. Ends with 0 if all of it held, else with 1.
 import { execFileSync } from 'node:child_process'

@@ -57,7 +57,7 @@ function configOf (folder: string, { DEMO_ISSUER, DEMO_SERVER }: { DEMO_ISSUER: 
   return stringify({ ...parse(text), listen: '127.0.0.1:0', admin: { listen: '127.0.0.1:0' }, state: { driver: 'memory' } })
 }
 
-t.test('the parts of the stack do together what the demo does: agents call over many tokens, and nobody is refused', async (t) => {
+t.test('row 56: the parts of the stack, under its own config, do what the demo does: agents call over many tokens, and nobody is refused', async (t) => {
   const { folder, places, issuer, server } = await stage(t)
   const events: ValetEvent[] = []
   const sidecar = await createSidecar(loadConfigText(configOf(folder, places), { env: {} }), { onEvent: (event) => events.push(event) })

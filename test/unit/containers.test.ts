@@ -143,6 +143,16 @@ t.test('examples/compose: its config is right, and every secret that it names is
   t.same(services.planner?.secrets, ['planner_key'])
 })
 
+t.test('docs/containers.md: its configs are right, and its stack mounts what its own config would need', async (t) => {
+  const blocks = [...read('docs/containers.md').matchAll(/^```yaml\n(.*?)^```$/gms)].map((match) => match[1] as string)
+  t.equal(blocks.length, 2)
+  const [stack, config] = blocks as [string, string]
+  t.match(parse(stack), { services: { 'mcp-valet': { volumes: ['./valet.yaml:/etc/mcp-valet/valet.yaml:ro', 'state:/var/lib/mcp-valet'] }, planner: { network_mode: 'service:mcp-valet' } } })
+  t.same(Object.keys(parse(stack).secrets).sort(), parse(stack).services['mcp-valet'].secrets.sort())
+  t.match(loadConfigText(config, { env: {} }), { listen: { host: '0.0.0.0', port: 8401 }, callers: { hosts: ['mcp-valet'] } })
+  for (const path of ['test/compose/stack.mjs', 'examples/compose', 'examples/kubernetes', 'CHANGELOG.md']) t.ok(existsSync(join(root, path)), path)
+})
+
 for (const file of readdirSync(join(root, 'examples/kubernetes'))) {
   t.test(`examples/kubernetes/${file}: it parses, its config is right, and its pods have no more rights than they need`, async (t) => {
     const documents = parseAllDocuments(read(`examples/kubernetes/${file}`), { merge: true })
