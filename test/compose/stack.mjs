@@ -119,7 +119,7 @@ if (values.faults) {
     breakIt: () => compose('stop', '-t', '10', 'issuer'),
     mend: () => compose('start', 'issuer'),
     sufferers: AGENTS,
-    reasons: /./,
+    reasons: /(?:did not answer within \d+ s|cannot be reached \(\w+\))$/,
     issuerSays: silent,
   })
 }
