@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Argument, Command, InvalidArgumentError, Option } from 'commander'
 import { closest, distance } from 'fastest-levenshtein'
 import type { LoginVerbOptions } from './cli/login.js'
 import { DEFAULT_CONFIG } from './cli/config-path.js'
@@ -35,10 +35,12 @@ program.command('serve', { isDefault: true })
     finish(await serve({ ...options, env: process.env, stop: stopSignal() }))
   })
 
+const adminUrlOption = (): Option => new Option('--admin-url <url>', 'where the admin listener is, in place of admin.listen in the config: http://host:port or unix:/path.sock').env('MCP_VALET_ADMIN_URL')
+
 /** The options by which a verb finds a running sidecar. */
 const findingSidecar = (verb: Command): Command => verb
   .addOption(configOption())
-  .addOption(new Option('--admin-url <url>', 'where the admin listener is, in place of admin.listen in the config: http://host:port or unix:/path.sock').env('MCP_VALET_ADMIN_URL'))
+  .addOption(adminUrlOption())
   .option('--admin-token-file <file>', 'the admin token, in place of $MCP_VALET_ADMIN_TOKEN and of admin.token in the config')
 
 /** Those, and what it ends with. */
@@ -107,10 +109,28 @@ aboutSidecar(program.command('refresh'))
     finish(await refresh(principal, upstream, { ...options, env: process.env }, await terminal()))
   })
 
+program.command('health')
+  .description('ask a running sidecar whether it should get calls: the probe of a container')
+  .addOption(configOption())
+  .addOption(adminUrlOption())
+  .option('--live', 'ask whether it is alive instead: it still is while it ends its last calls')
+  .addHelpText('after', `
+It needs no token, and reads nothing of the config but admin.listen.
+Ends with 0: yes. 1: no, or what answers is something else. 3: nothing answers there.`)
+  .action(async (options: { config: string, adminUrl?: string, live?: true }) => {
+    const { health } = await import('./cli/health.js')
+    finish(await health(options, await terminal()))
+  })
+
 program.command('demo')
   .description('see it work: token issuer, MCP server, sidecar and one real tool call; stays up')
+  .addArgument(new Argument('[part]', 'one part alone, as a container of docker-compose.yml runs it').choices(['secrets', 'issuer', 'server', 'agent']))
   .option('--once', 'end after the call, with 0 if it succeeded and 1 if not')
-  .action(async (options: { once?: true }) => {
+  .action(async (part: 'secrets' | 'issuer' | 'server' | 'agent' | undefined, options: { once?: true }) => {
+    if (part !== undefined) {
+      const { runPart } = await import('./demo/part.js')
+      return finish(await runPart(part, { env: process.env, signal: stopSignal() }))
+    }
     const { runDemo } = await import('./demo/demo.js')
     finish(await runDemo({ once: options.once === true, signal: stopSignal() }))
   })

@@ -48,10 +48,16 @@ export class AdminClient {
       'content-length': Buffer.byteLength(text),
       ...(authorization === undefined ? {} : { authorization }),
     }
-    const answer = await this.#send({ method, headers, agent: false }, path, text, patience)
+    const answer = await this.#send({ method, headers, agent: false }, `/v1${path}`, text, patience)
     const said = objectIn(answer.text)
     if (answer.status === 204 || (answer.status >= 200 && answer.status < 300 && said !== undefined)) return said ?? {}
     throw this.#refusal(answer.status, said?.error)
+  }
+
+  /** Asks for what is open to everybody. @returns the status, and the answer's JSON where it is any. @throws {AdminFailure} */
+  async probe (path: string, patience: number): Promise<{ status: number, said: Record<string, unknown> }> {
+    const { status, text } = await this.#send({ method: 'GET', headers: { accept: 'application/json' }, agent: false }, path, '', patience)
+    return { status, said: objectIn(text) ?? {} }
   }
 
   /** All entries of a list, page by page. @param path as in `ask`, with its query */
@@ -84,8 +90,8 @@ export class AdminClient {
       return await new Promise((resolve, reject) => {
         const answered = (response: IncomingMessage): void => { read(response).then(resolve, reject) }
         const request = 'socket' in at
-          ? httpRequest({ ...options, socketPath: at.socket, host: 'localhost', path: `/v1${path}`, signal }, answered)
-          : (at.url.protocol === 'https:' ? httpsRequest : httpRequest)(new URL(`${at.url.href.replace(/\/$/, '')}/v1${path}`), { ...options, signal }, answered)
+          ? httpRequest({ ...options, socketPath: at.socket, host: 'localhost', path, signal }, answered)
+          : (at.url.protocol === 'https:' ? httpsRequest : httpRequest)(new URL(`${at.url.href.replace(/\/$/, '')}${path}`), { ...options, signal }, answered)
         request.on('error', reject).end(text)
       })
     } catch (error) {

@@ -2,6 +2,9 @@ import type { Listen } from './config.js'
 import { ValueError } from './problem.js'
 import { isLoopback } from './url.js'
 
+export const DEFAULT_LISTEN = '127.0.0.1:8401'
+export const DEFAULT_ADMIN_LISTEN = '127.0.0.1:8402'
+
 const EXPECTED = 'expected host:port, [IPv6]:port or unix:/absolute/path.sock, such as 127.0.0.1:8401'
 
 /**

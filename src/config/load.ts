@@ -71,7 +71,7 @@ async function readText (path: string): Promise<string> {
     bytes = await readAtMost(path, MAX_CONFIG_BYTES + 1)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
-    throw refuse(code === 'ENOENT' ? 'there is no such file' : `the file cannot be read (${code ?? 'unknown error'})`)
+    throw refuse(code === 'ENOENT' ? 'there is no such file (in a container: mount yours there, read-only)' : `the file cannot be read (${code ?? 'unknown error'})`)
   }
   if (bytes.length > MAX_CONFIG_BYTES) throw refuse('the config is larger than 1 MiB')
   try {

@@ -2,7 +2,7 @@ import { claimsFindings } from './claims.js'
 import { credentialFindings, mergeCredential } from './credential.js'
 import { exchangeFindings, exchangesNothing, NO_SUBJECT } from './exchange.js'
 import { jsonRefreshFindings, repeatedHeaders, unfilledPlaceholders } from './json-refresh.js'
-import { collides, readListen } from './listen.js'
+import { collides, DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN, readListen } from './listen.js'
 import { mountFindings } from './mounts.js'
 import type { Finding, Path } from './problem.js'
 import { at, isMap, listAt, mapAt, type RawMap, readable, textAt } from './raw.js'
@@ -10,8 +10,6 @@ import { nearest } from './sentences.js'
 import { parseDuration } from './units.js'
 import { readIssuer } from './url.js'
 
-export const DEFAULT_LISTEN = '127.0.0.1:8401'
-export const DEFAULT_ADMIN_LISTEN = '127.0.0.1:8402'
 export const DEFAULT_REDIS_PREFIX = 'mcp-valet:'
 
 /**

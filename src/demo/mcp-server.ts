@@ -23,6 +23,8 @@ export interface DemoMcpServerOptions {
   readonly url?: string
   /** Milliseconds since the epoch. */
   readonly now?: () => number
+  /** Told why a request was answered 401, in words of the server's own. */
+  readonly onRefused?: (why: string) => void
 }
 
 /** One HTTP request, as the server received it: credentials by fingerprint only. */
@@ -94,6 +96,7 @@ export async function createDemoMcpServer (options: DemoMcpServerOptions): Promi
     const why = refused ?? (rejected.has(authorization ?? '') ? 'the token was revoked' : undefined)
     if (why !== undefined) {
       entry.status = 401
+      options.onRefused?.(why)
       return send(res, challenge(why))
     }
     await exchange(req, res, async (request) => {

@@ -11,6 +11,8 @@ export interface CliOptions {
   /** The whole environment beside PATH and what the test runner needs. */
   readonly env?: Record<string, string>
   readonly cwd?: string
+  /** A command that runs it, such as `unshare`. */
+  readonly under?: readonly string[]
   /** Further arguments for node itself. */
   readonly nodeArgs?: readonly string[]
 }
@@ -37,7 +39,8 @@ const NODE_ARGS = ['--import=tsimp/import', ...process.execArgv.filter((argument
  */
 export function startCli (t: Test, args: readonly string[], options: CliOptions = {}): CliProcess {
   const runner = Object.entries({ TSIMP_DIAG: 'ignore', ...process.env }).filter(([name]) => /^(PATH|HOME|TAP_|_TAPJS_|TSIMP_|NODE_V8_COVERAGE|NODE_OPTIONS)/.test(name))
-  const child = spawn(process.execPath, [...NODE_ARGS, ...options.nodeArgs ?? [], CLI, ...args], {
+  const [command, ...words] = [...options.under ?? [], process.execPath, ...NODE_ARGS, ...options.nodeArgs ?? [], CLI, ...args] as [string, ...string[]]
+  const child = spawn(command, words, {
     cwd: options.cwd ?? process.cwd(), env: { ...Object.fromEntries(runner), ...options.env },
   })
   const lines: string[] = []
