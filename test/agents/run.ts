@@ -1,0 +1,83 @@
+/** `npm run interop`: the clients that people have, through mcp-valet, to servers that they run. */
+import { setMaxListeners } from 'node:events'
+import { writeCompatibility } from '../helpers/compatibility.js'
+import { runCell, type Cell, type Outcome } from './cell.js'
+import { CLIENTS, type Runtime } from './clients.js'
+import { Closers } from './closers.js'
+import { matrix, summary } from './matrix.js'
+import { HELP, readOptions, type Options } from './options.js'
+import { judgeAll } from './overall.js'
+import { preparePython } from './python.js'
+import { startServers } from './servers.js'
+import { startValet, type Principal } from './valet.js'
+import { versionOf } from './versions.js'
+
+const progress = (line: string): void => { process.stderr.write(`${line}\n`) }
+
+async function run (options: Options, closers: Closers): Promise<boolean> {
+  const interpreters = new Map<Runtime, string>([['node', process.execPath]])
+  for (const file of ['requirements.txt', 'requirements-sdk1.txt'] as const) interpreters.set(file, await preparePython(file, progress))
+
+  const servers = await startServers(closers, interpreters.get('requirements.txt') as string, versionOf({ runtime: 'requirements.txt', package: 'fastmcp' }))
+  const wanted = servers.flatMap((server, row) => CLIENTS.filter(({ id }) => options.only.includes(id)).map((client, column) => {
+    const principal: Principal = (row + column) % 2 === 0 ? 'alice' : 'bob'
+    return { client, server, session: { agent: client.id, principal } }
+  }))
+  const valet = await startValet(closers, servers, wanted.map(({ session }) => session))
+  const cells = wanted.map(({ client, server, session }): Cell => ({ client, server, principal: session.principal, key: valet.keys.get(session) as string }))
+
+  const outcomes = await runAll(cells, options.jobs, async (cell) => {
+    const outcome = await runCell(cell, valet, interpreters.get(cell.client.runtime) as string)
+    progress(summary(outcome))
+    return outcome
+  })
+  const { facts, failures } = await judgeAll(outcomes, servers, valet)
+  const table = matrix(outcomes, servers)
+  process.stdout.write(`\n${table}\n\n${facts.join('\n')}\n`)
+  for (const failure of failures) progress(`FAILED: ${failure}`)
+  const good = failures.length === 0 && outcomes.every(({ failure }) => failure === undefined)
+  if (options.write && good) await writeCompatibility('interop', table)
+  return good
+}
+
+/** In order, as many at once as `jobs` says. */
+async function runAll (cells: readonly Cell[], jobs: number, one: (cell: Cell) => Promise<Outcome>): Promise<Outcome[]> {
+  const outcomes = new Map<Cell, Outcome>()
+  const waiting = [...cells]
+  const worker = async (): Promise<void> => {
+    for (let cell = waiting.shift(); cell !== undefined; cell = waiting.shift()) outcomes.set(cell, await one(cell))
+  }
+  await Promise.all(Array.from({ length: jobs }, worker))
+  return cells.map((cell) => outcomes.get(cell) as Outcome)
+}
+
+async function main (): Promise<number> {
+  let options: Options | undefined
+  try {
+    options = readOptions(process.argv.slice(2))
+  } catch (error) {
+    progress(`${(error as Error).message}\n\n${HELP}`)
+    return 2
+  }
+  if (options === undefined) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  const closers = new Closers()
+  for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]] as const) {
+    process.on(signal, () => { void closers.close().finally(() => process.exit(code)) })
+  }
+  const started = Date.now()
+  try {
+    const good = await run(options, closers)
+    progress(`${good ? 'all of it works' : 'FAILED'}, ${Math.round((Date.now() - started) / 1000)} s`)
+    return good ? 0 : 1
+  } finally {
+    await closers.close()
+  }
+}
+
+setMaxListeners(0)
+main().then(
+  (code) => { process.exitCode = code },
+  (error: Error) => { progress(`interop: ${error.stack ?? error.message}`); process.exit(1) })
