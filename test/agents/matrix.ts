@@ -26,7 +26,7 @@ export function matrix (outcomes: readonly Outcome[], servers: readonly McpServe
     '',
     '- **list**, **call**: in one session of at least 10 s, every call answered, as the session\'s own principal, while agents of another called beside it',
     '- **progress**: each step of a call of 6 s was heard of, a token having expired under it; *not offered*: this client has no way to hear of it, and the call succeeded',
-    '- **tool denied**: neither listed nor, callable; *not listed*: this client calls nothing that was not listed',
+    '- **tool denied**: neither listed nor callable; *not listed*: this client calls nothing that was not listed',
     '- **tokens expire**: the server saw at least four tokens in the session, and the client no 401, 403 or 5xx',
     '- **401 mended**: the server took back a token that was still good, and the next call succeeded',
   ].join('\n')
