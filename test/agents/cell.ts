@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { WhoAmI } from '../../src/demo/agent.js'
-import { startHop, type Passed } from '../helpers/token-hop.js'
+import { startHop, type Passed, type TokenHop } from '../helpers/token-hop.js'
 import type { AgentClient } from './clients.js'
 import { Closers } from './closers.js'
 import { Program } from './program.js'
@@ -34,8 +34,9 @@ const SEARCH = 'search_notes'
 export async function runCell (cell: Cell, valet: Valet, interpreter: string): Promise<Outcome> {
   const closers = new Closers()
   let program: Program | undefined
+  let hop: TokenHop | undefined
   try {
-    const hop = await startHop(closers, valet.proxyUrl)
+    hop = await startHop(closers, valet.proxyUrl)
     program = new Program(interpreter, [fileURLToPath(new URL(`../../examples/agents/${cell.client.file}`, import.meta.url))], {
       MCP_VALET_URL: `${hop.origin}/${cell.server.id}/mcp`, MCP_VALET_KEY: cell.key,
     })
@@ -46,7 +47,8 @@ export async function runCell (cell: Cell, valet: Valet, interpreter: string): P
     assert(code === 0, `it ended with ${code}`)
     return { cell, shown: { ...shown, protocol: judge(hop.passed) } }
   } catch (error) {
-    return { cell, failure: `${(error as Error).message}\n${program?.output ?? ''}`.trim() }
+    const passed = hop?.passed.map(({ method, rpcMethod = '', status, end }) => `${method} ${rpcMethod} ${status} ${end}`) ?? []
+    return { cell, failure: `${(error as Error).message}\n${program?.output ?? ''}\n${passed.join('\n')}`.trim() }
   } finally {
     await closers.close()
   }
@@ -114,6 +116,6 @@ function judge (passed: readonly Passed[]): string {
   return versions.at(-1) ?? 'unknown'
 }
 
-function assert (holds: boolean, what: string): asserts holds {
+export function assert (holds: boolean, what: string): asserts holds {
   if (!holds) throw new Error(what)
 }

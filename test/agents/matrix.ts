@@ -29,5 +29,7 @@ export function matrix (outcomes: readonly Outcome[], servers: readonly McpServe
     '- **tool denied**: neither listed nor callable; *not listed*: this client calls nothing that was not listed',
     '- **tokens expire**: the server saw at least four tokens in the session, and the client no 401, 403 or 5xx',
     '- **401 mended**: the server took back a token that was still good, and the next call succeeded',
+    '',
+    'Each of them with a wrong session key: it ends with an error, and looks for no login.',
   ].join('\n')
 }

@@ -16,7 +16,7 @@ FastMCP server and to one on the TypeScript SDK. Each of those checks JWTs itsel
 
 Each client lists tools, calls for at least 10 s in one session while tokens expire under it, follows the progress of a
 call across an expiry, calls with a token that was taken back, and tries a tool that it may not use. Two principals call at
-any time. The Python packages of test/agents/requirements*.txt are installed once, into the user's cache.
+any time. Then each client comes with a wrong session key, which must not send it to a login. The Python packages of test/agents/requirements*.txt are installed once, into the user's cache.
 
 Options:
   --only LIST   clients, separated by commas: ${CLIENTS.map(({ id }) => id).join(', ')}

@@ -2,11 +2,14 @@ import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { Watch } from '../helpers/watch.js'
 
+// Half a dozen Pythons that start at once on a busy machine take their time.
+const PATIENCE_MS = 90_000
+
 /** A process that is spoken to by lines, and stopped with whoever started it. */
 export class Program {
   readonly lines: string[] = []
   readonly #child: ChildProcessWithoutNullStreams
-  readonly #watch = new Watch<string>()
+  readonly #watch = new Watch<string>(PATIENCE_MS)
   readonly #ended: Promise<number | string>
   #stderr = ''
 
@@ -36,17 +39,17 @@ export class Program {
     this.#child.stdin.write(`${line}\n`)
   }
 
-  /** The first line from the line with this number on that fits. @throws if it ends before, or writes none in 30 s */
+  /** The first line from the line with this number on that fits. @throws if it ends before, or writes none in 90 s */
   async line (fits: (line: string) => boolean, from = 0): Promise<string> {
     const ended = this.#ended.then((code) => { throw new Error(`it ended with ${code}`) })
     return await Promise.race([this.#watch.until(fits, this.lines.slice(from)), ended])
   }
 
-  /** Tells it that there is no more to do. @returns its exit code @throws if it has not ended in 15 s */
+  /** Tells it that there is no more to do. @returns its exit code @throws if it has not ended in 60 s */
   async end (): Promise<number | string> {
     this.#child.stdin.end()
     let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(new Error('it did not end')), 15_000) })
+    const late = new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(new Error('it did not end')), 60_000) })
     return await Promise.race([this.#ended, late]).finally(() => clearTimeout(timer))
   }
 

@@ -1,13 +1,14 @@
 /** `npm run interop`: the clients that people have, through mcp-valet, to servers that they run. */
 import { setMaxListeners } from 'node:events'
 import { writeCompatibility } from '../helpers/compatibility.js'
-import { runCell, type Cell, type Outcome } from './cell.js'
-import { CLIENTS, type Runtime } from './clients.js'
+import { runCell, type Cell } from './cell.js'
+import { CLIENTS, type AgentClient, type Runtime } from './clients.js'
 import { Closers } from './closers.js'
 import { matrix, summary } from './matrix.js'
 import { HELP, readOptions, type Options } from './options.js'
 import { judgeAll } from './overall.js'
 import { preparePython } from './python.js'
+import { runRefusal } from './refusal.js'
 import { startServers } from './servers.js'
 import { startValet, type Principal } from './valet.js'
 import { versionOf } from './versions.js'
@@ -26,12 +27,16 @@ async function run (options: Options, closers: Closers): Promise<boolean> {
   const valet = await startValet(closers, servers, wanted.map(({ session }) => session))
   const cells = wanted.map(({ client, server, session }): Cell => ({ client, server, principal: session.principal, key: valet.keys.get(session) as string }))
 
+  const interpreterOf = ({ runtime }: AgentClient): string => interpreters.get(runtime) as string
   const outcomes = await runAll(cells, options.jobs, async (cell) => {
-    const outcome = await runCell(cell, valet, interpreters.get(cell.client.runtime) as string)
+    const outcome = await runCell(cell, valet, interpreterOf(cell.client))
     progress(summary(outcome))
     return outcome
   })
-  const { facts, failures } = await judgeAll(outcomes, servers, valet)
+  const { facts, failures: found } = await judgeAll(outcomes, servers, valet)
+  const failures = [...found]
+  const refusals = await runAll(CLIENTS.filter(({ id }) => options.only.includes(id)), options.jobs, async (client) => await runRefusal(client, valet, interpreterOf(client)))
+  for (const failure of refusals) if (failure !== undefined) failures.push(failure)
   const table = matrix(outcomes, servers)
   process.stdout.write(`\n${table}\n\n${facts.join('\n')}\n`)
   for (const failure of failures) progress(`FAILED: ${failure}`)
@@ -41,14 +46,14 @@ async function run (options: Options, closers: Closers): Promise<boolean> {
 }
 
 /** In order, as many at once as `jobs` says. */
-async function runAll (cells: readonly Cell[], jobs: number, one: (cell: Cell) => Promise<Outcome>): Promise<Outcome[]> {
-  const outcomes = new Map<Cell, Outcome>()
-  const waiting = [...cells]
+async function runAll<T, R> (items: readonly T[], jobs: number, one: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = []
+  const waiting = [...items.entries()]
   const worker = async (): Promise<void> => {
-    for (let cell = waiting.shift(); cell !== undefined; cell = waiting.shift()) outcomes.set(cell, await one(cell))
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) results[next[0]] = await one(next[1])
   }
   await Promise.all(Array.from({ length: jobs }, worker))
-  return cells.map((cell) => outcomes.get(cell) as Outcome)
+  return results
 }
 
 async function main (): Promise<number> {

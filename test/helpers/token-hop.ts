@@ -10,6 +10,8 @@ export interface Stoppable { teardown (handler: () => unknown): void }
 /** One HTTP request as it passed, tokens by fingerprint. */
 export interface Passed {
   readonly method: string
+  /** Path and query. */
+  readonly url: string
   /** Of `Authorization: Bearer`; undefined where there was none. */
   readonly token: string | undefined
   readonly apiKey: string | undefined
@@ -118,6 +120,7 @@ function entryOf (req: IncomingMessage, body: Buffer): Passed {
   const header = (name: string): string | undefined => headers[name] as string | undefined
   return {
     method: req.method as string,
+    url: req.url as string,
     token: token === undefined ? undefined : new Secret(token).fingerprint,
     apiKey: header('x-api-key') === undefined ? undefined : new Secret(header('x-api-key') as string).fingerprint,
     session: header('mcp-session-id'),
