@@ -7,6 +7,8 @@ export interface Options {
   /** Clients at once. */
   readonly jobs: number
   readonly write: boolean
+  /** Calls of each way, where overhead is to be measured and nothing else. */
+  readonly overhead: number | undefined
 }
 
 export const HELP = `npm run interop -- [options]
@@ -22,9 +24,11 @@ Options:
   --only LIST   clients, separated by commas: ${CLIENTS.map(({ id }) => id).join(', ')}
   --jobs N      clients at once (default 4)
   --write       put the matrix into docs/compatibility.md, if all of it holds
+  --overhead    instead: what a call costs through mcp-valet to the FastMCP server, beside the same call sent direct
+  --calls N     calls of each way with --overhead (default 2000)
   --help        this
 
-Exits with 1 if anything does not hold, and shows what the client wrote.
+Exits with 1 if anything does not hold, and shows what the client wrote; with --overhead, if a bar is not met.
 `
 
 /** @returns undefined if help was asked for @throws {Error} fit to be printed where argv makes no sense */
@@ -35,6 +39,8 @@ export function readOptions (argv: string[]): Options | undefined {
       only: { type: 'string' },
       jobs: { type: 'string', default: '4' },
       write: { type: 'boolean', default: false },
+      overhead: { type: 'boolean', default: false },
+      calls: { type: 'string', default: '2000' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
@@ -45,5 +51,6 @@ export function readOptions (argv: string[]): Options | undefined {
   if (unknown !== undefined) throw new Error(`--only knows ${ids.join(', ')}, not "${unknown}"`)
   if (!/^[1-9]\d?$/.test(values.jobs)) throw new Error(`--jobs wants a number from 1 to 99, not "${values.jobs}"`)
   if (values.write && only.length < ids.length) throw new Error('--write wants all clients: leave --only out')
-  return { only, jobs: Number(values.jobs), write: values.write }
+  if (!/^[1-9]\d{0,5}$/.test(values.calls)) throw new Error(`--calls wants a positive number, not "${values.calls}"`)
+  return { only, jobs: Number(values.jobs), write: values.write, overhead: values.overhead ? Number(values.calls) : undefined }
 }

@@ -7,9 +7,10 @@ import { Closers } from './closers.js'
 import { matrix, summary } from './matrix.js'
 import { HELP, readOptions, type Options } from './options.js'
 import { judgeAll } from './overall.js'
+import { judgeOverhead, measureOverhead } from './overhead.js'
 import { preparePython } from './python.js'
 import { runRefusal } from './refusal.js'
-import { startServers } from './servers.js'
+import { startFastMcp, startServers } from './servers.js'
 import { startValet, type Principal } from './valet.js'
 import { versionOf } from './versions.js'
 
@@ -22,7 +23,7 @@ async function run (options: Options, closers: Closers): Promise<boolean> {
   const servers = await startServers(closers, interpreters.get('requirements.txt') as string, versionOf({ runtime: 'requirements.txt', package: 'fastmcp' }))
   const wanted = servers.flatMap((server, row) => CLIENTS.filter(({ id }) => options.only.includes(id)).map((client, column) => {
     const principal: Principal = (row + column) % 2 === 0 ? 'alice' : 'bob'
-    return { client, server, session: { agent: client.id, principal } }
+    return { client, server, session: { agent: client.id, principal, tools: { deny: ['search_*'] } } }
   }))
   const valet = await startValet(closers, servers, wanted.map(({ session }) => session))
   const cells = wanted.map(({ client, server, session }): Cell => ({ client, server, principal: session.principal, key: valet.keys.get(session) as string }))
@@ -42,6 +43,16 @@ async function run (options: Options, closers: Closers): Promise<boolean> {
   for (const failure of failures) progress(`FAILED: ${failure}`)
   const good = failures.length === 0 && outcomes.every(({ failure }) => failure === undefined)
   if (options.write && good) await writeCompatibility('interop', table)
+  return good
+}
+
+async function runOverhead (calls: number, closers: Closers): Promise<boolean> {
+  const python = await preparePython('requirements.txt', progress)
+  const server = await startFastMcp(closers, python, versionOf({ runtime: 'requirements.txt', package: 'fastmcp' }), 600)
+  const session = { agent: 'overhead', principal: 'alice' } as const
+  const valet = await startValet(closers, [server], [session])
+  const { text, good } = judgeOverhead(await measureOverhead(closers, server, valet, valet.keys.get(session) as string, calls, progress))
+  process.stdout.write(`${server.name} ${server.version}\n${text}\n`)
   return good
 }
 
@@ -74,8 +85,8 @@ async function main (): Promise<number> {
   }
   const started = Date.now()
   try {
-    const good = await run(options, closers)
-    progress(`${good ? 'all of it works' : 'FAILED'}, ${Math.round((Date.now() - started) / 1000)} s`)
+    const good = options.overhead === undefined ? await run(options, closers) : await runOverhead(options.overhead, closers)
+    progress(`${good ? 'all of it holds' : 'FAILED'}, ${Math.round((Date.now() - started) / 1000)} s`)
     return good ? 0 : 1
   } finally {
     await closers.close()

@@ -24,8 +24,9 @@ export async function startServers (closers: Closers, python: string, version: s
   return [await startFastMcp(closers, python, version), await startTypeScript(closers)]
 }
 
-async function startFastMcp (closers: Closers, python: string, version: string): Promise<McpServer> {
-  const issuer = await startIssuer(closers, () => url)
+/** @param lifetime seconds that a token lives */
+export async function startFastMcp (closers: Closers, python: string, version: string, lifetime = LIFETIME): Promise<McpServer> {
+  const issuer = await startIssuer(closers, () => url, lifetime)
   const program = new Program(python, [fileURLToPath(new URL('fastmcp_server.py', import.meta.url))], { ISSUER: issuer.url })
   closers.teardown(async () => await program.stop())
   const url = await program.line((line) => line.startsWith('http://')).catch((error: Error) => { throw new Error(`${error.message}: ${program.stderr}`) })
@@ -55,8 +56,8 @@ async function startTypeScript (closers: Closers): Promise<McpServer> {
 }
 
 /** Rotates refresh tokens; one that is used twice ends its family. */
-async function startIssuer (closers: Closers, audience: () => string): Promise<Issuer> {
-  const issuer = await createIssuer({ audience, lifetime: LIFETIME })
+async function startIssuer (closers: Closers, audience: () => string, lifetime = LIFETIME): Promise<Issuer> {
+  const issuer = await createIssuer({ audience, lifetime })
   closers.teardown(async () => await issuer.close())
   return issuer
 }

@@ -12,8 +12,8 @@ const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
 const PRINCIPALS = ['alice', 'bob'] as const
 export type Principal = typeof PRINCIPALS[number]
 
-/** Who calls: an agent of a principal. */
-export interface Session { readonly agent: string, readonly principal: Principal }
+/** Who calls: an agent of a principal, and what it may not use. */
+export interface Session { readonly agent: string, readonly principal: Principal, readonly tools?: { readonly deny: readonly string[] } }
 
 export interface Valet {
   readonly proxyUrl: string
@@ -25,7 +25,7 @@ export interface Valet {
 
 /**
  * Runs `mcp-valet serve` as it was built, in a process of its own, with one upstream for each server, principals who have a
- * rotating refresh token at each, and a session key for each agent, which may not use tools that begin with `search_`.
+ * rotating refresh token at each, and a session key for each agent.
  */
 export async function startValet (closers: Closers, servers: readonly McpServer[], sessions: readonly Session[]): Promise<Valet> {
   const folder = await mkdtemp(join(tmpdir(), 'mcp-valet-interop-'))
@@ -49,7 +49,7 @@ export async function startValet (closers: Closers, servers: readonly McpServer[
       }))
       return [principal, { credentials: Object.fromEntries(credentials) }] as const
     }))),
-    sessions: sessions.map((session, at) => ({ ...session, key: secret(`KEY_${at}`, keys.get(session) as string), tools: { deny: ['search_*'] } })),
+    sessions: sessions.map((session, at) => ({ ...session, key: secret(`KEY_${at}`, keys.get(session) as string) })),
   }
   const file = join(folder, 'valet.yaml')
   await writeFile(file, stringify(config), { mode: 0o600 })
