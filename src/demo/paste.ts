@@ -22,7 +22,7 @@ export function pasteable ({ endpoint, key, adminUrl }: Access, { strong, soft }
     `new StreamableHTTPClientTransport(new URL('${endpoint}'), { requestInit: { headers: { 'X-Session-Key': '${key}' } } })`,
     '',
     `  ${soft('Python')}`,
-    `streamablehttp_client("${endpoint}", headers={"X-Session-Key": "${key}"})`,
+    `streamable_http_client("${endpoint}", http_client=create_mcp_http_client(headers={"X-Session-Key": "${key}"}))`,
     '',
     `  ${soft('Admin')}    ${adminUrl}/metrics  ${adminUrl}/healthz`,
     `  ${soft('Stop')}     Ctrl-C`,

@@ -1,13 +1,17 @@
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { Test } from 'tap'
 import type { Verdict } from '../../src/demo/bearer.js'
 import { listen, shut } from '../../src/demo/http.js'
 import { Secret } from '../../src/secret.js'
 import { Watch } from './watch.js'
 
+/** What is ended with a test; a tap test is one. */
+export interface Stoppable { teardown (handler: () => unknown): void }
+
 /** One HTTP request as it passed, tokens by fingerprint. */
 export interface Passed {
   readonly method: string
+  /** Path and query. */
+  readonly url: string
   /** Of `Authorization: Bearer`; undefined where there was none. */
   readonly token: string | undefined
   readonly apiKey: string | undefined
@@ -39,7 +43,7 @@ export interface TokenHop {
  * A real reverse hop in front of an MCP server: answers 401 to whatever `check` refuses, as a resource server with OAuth
  * would, and streams everything else through. Without `check` it only watches.
  */
-export async function startHop (t: Test, target: string, check?: (req: IncomingMessage) => Promise<Verdict>): Promise<TokenHop> {
+export async function startHop (t: Stoppable, target: string, check?: (req: IncomingMessage) => Promise<Verdict>): Promise<TokenHop> {
   const { hostname, port } = new URL(target)
   const passed: Passed[] = []
   const connections = new Map<Passed, ServerResponse>()
@@ -116,6 +120,7 @@ function entryOf (req: IncomingMessage, body: Buffer): Passed {
   const header = (name: string): string | undefined => headers[name] as string | undefined
   return {
     method: req.method as string,
+    url: req.url as string,
     token: token === undefined ? undefined : new Secret(token).fingerprint,
     apiKey: header('x-api-key') === undefined ? undefined : new Secret(header('x-api-key') as string).fingerprint,
     session: header('mcp-session-id'),

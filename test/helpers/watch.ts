@@ -1,14 +1,20 @@
-const PATIENCE = 30_000
+const PATIENCE_MS = 30_000
 
 /** Lets a test wait for what happens, instead of for time to pass. */
 export class Watch<T> {
   readonly #watchers = new Set<(item: T) => void>()
+  readonly #patience: number
+
+  /** @param patience milliseconds that only a hang takes */
+  constructor (patience = PATIENCE_MS) {
+    this.#patience = patience
+  }
 
   tell (item: T): void {
     for (const watcher of this.#watchers) watcher(item)
   }
 
-  /** Resolves with the first item that fits, of `past` or from now on; rejects after 30 s, which only a hang takes. */
+  /** Resolves with the first item that fits, of `past` or from now on; rejects when patience ends. */
   async until (fits: (item: T) => boolean, past: readonly T[] = []): Promise<T> {
     const there = past.find(fits)
     if (there !== undefined) return there
@@ -22,7 +28,7 @@ export class Watch<T> {
       const timer = setTimeout(() => {
         this.#watchers.delete(watcher)
         reject(new Error(`nothing that fits has happened: ${fits.toString()}`))
-      }, PATIENCE)
+      }, this.#patience)
       this.#watchers.add(watcher)
     })
   }
