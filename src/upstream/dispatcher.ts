@@ -4,6 +4,7 @@ import type { UpstreamConfig } from '../config/config.js'
 import { ValetError } from '../errors.js'
 import type { Emit } from '../telemetry/events.js'
 import { faultOf } from '../telemetry/fault.js'
+import { mayHideRefusal } from './beginning.js'
 import { Delivery, type Call, type Way } from './deliver.js'
 import { failureOf, reasonOf } from './failure.js'
 import { askingPlainly } from './headers.js'
@@ -86,7 +87,8 @@ export class UpstreamDispatcher {
     const { policy } = exchange
     const delivery = new Delivery(this.#way, call, (error) => onFailure(failureOf(error)))
     const pieces = body === undefined ? undefined : inPieces(body)
-    const own = policy === undefined ? call.headers : askingPlainly(call.headers)
+    const mustRead = policy !== undefined || mayHideRefusal(exchange, this.#config.refreshOnAnswer)
+    const own = mustRead ? askingPlainly(call.headers) : call.headers
     const headers = body === undefined || pieces === body ? own : [...own, 'content-length', String(body.length)]
     dispatch({ path, method, headers, body: pieces, exchange } as CallOptions, policy === undefined ? delivery : new Screen(delivery, exchange, policy, this.#clock))
   }

@@ -12,7 +12,7 @@ import { door, freshToken } from '../../helpers/peers.js'
 type Handler = Required<Pick<Dispatcher.DispatchHandler, 'onRequestStart' | 'onResponseStart' | 'onResponseData' | 'onResponseEnd' | 'onResponseError'>>
 type Controller = Dispatcher.DispatchController
 
-const policy = { refreshOn: new Set([401, 403]), replays: 2, backoff: { baseMs: 1, maxMs: 1 }, deadlineMs: 5_000, anonymous: new Set<'refresh_failed'>() }
+const policy = { refreshOn: new Set([401, 403]), refreshOnAnswer: [], replays: 2, backoff: { baseMs: 1, maxMs: 1 }, deadlineMs: 5_000, anonymous: new Set<'refresh_failed'>() }
 const credential = (generation: number): Credential => new Credential(new Secret(freshToken()), generation, 0, undefined)
 
 interface Scene {
@@ -26,7 +26,7 @@ interface Scene {
 function scene (renew: CredentialSource['renew'], downstream: Partial<Handler> = {}): Scene {
   const exchange = new Exchange('r', 'POST', 'tools', 0)
   exchange.credential = credential(1)
-  exchange.source = { current: () => undefined, usable: async () => credential(1), renew, accepted: () => {}, firstDenial: () => true }
+  exchange.source = { current: () => undefined, usable: async () => credential(1), renew, accepted: () => {}, firstDenial: () => true, worthRenewing: () => true }
   const events: ValetEvent[] = []
   const told: unknown[] = []
   const attempts: Scene['attempts'] = []
