@@ -91,7 +91,7 @@ export interface UpstreamConfig {
 }
 
 /**
- * Members that a JSON-RPC answer has, and their values: `{ error: { code: -32001 } }`. Of a map only the members that are
+ * Members that a JSON-RPC answer has, and their values: `{ error: { code: 401 } }`. Of a map only the members that are
  * named count, of a list all items.
  */
 export type AnswerPattern = Readonly<Record<string, unknown>>

@@ -37,13 +37,13 @@ const members = (description: string) => Type.Unsafe<Record<string, unknown>>({
 })
 
 const refusingError = Type.Object({
-  code: Type.Optional(Type.Integer({ description: 'The error\'s code.', errorMessage: 'expected a whole number, such as -32001' })),
+  code: Type.Optional(Type.Integer({ description: 'The error\'s code.', errorMessage: 'expected a whole number, such as 401' })),
   data: Type.Optional(Type.Unsafe<unknown>({ $ref: '#/definitions/json', description: 'What the error\'s data has: of a map those members that are named here, of a list all items.' })),
 }, {
   additionalProperties: false,
   minProperties: 1,
   description: 'A JSON-RPC error. Its message is wording and is not looked at.',
-  errorMessage: 'expected the error\'s code, members of its data, or both, such as { code: -32001 }',
+  errorMessage: 'expected the error\'s code, members of its data, or both, such as { code: 401 }',
 })
 
 const refusingResult = Type.Object({
@@ -83,8 +83,8 @@ export const Upstream = Type.Object({
     default: [],
     maxItems: 32,
     description: 'Answers with status 200 by which the upstream refuses a token: after them too the token is refreshed and the call replayed. An answer fits where it has every member that one of these names, with the same value. Name only what says that nothing was done.',
-    examples: [[{ error: { code: -32001 } }, { result: { structuredContent: { code: 'TOKEN_EXPIRED' } } }]],
-    errorMessage: 'expected a list of at most 32, such as [{ error: { code: -32001 } }]',
+    examples: [[{ error: { code: 401 } }, { result: { structuredContent: { code: 'TOKEN_EXPIRED' } } }]],
+    errorMessage: 'expected a list of at most 32, such as [{ error: { code: 401 } }]',
   })),
   replays: Type.Optional(Type.Integer({
     minimum: 0, maximum: 10, default: 2, description: 'How often a call is sent again after a refusal.', errorMessage: 'expected a whole number from 0 to 10',

@@ -123,7 +123,7 @@ for (const sdk of SDKS) {
   }
 }
 
-t.test('row 26: an agent of a server that refuses for good reads the server\'s own words, for one renewal', async (t) => {
+t.test('F2: an agent of a server that refuses for good reads the server\'s own words, for one renewal', async (t) => {
   const stage = await setStage(t, 'a result', 'sse')
   const agent = await connectSdk(t, 'sdk 1.32', stage.url, stage)
   stage.shut()

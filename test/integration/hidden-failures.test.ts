@@ -18,12 +18,13 @@ for (const [what, text] of Object.entries(REFUSALS)) {
     t.test(`F2: a refusal that ${what} hides is mended, as ${as}`, async (t) => {
       const { url, key, upstream, renewals, sidecar } = await startHidden(t, send(as, text('"a"')), send(as, result('a')))
       const body = tool('a')
-      const answer = await call(url, { key, body })
+      const answer = await call(url, { key, body, headers: { 'accept-encoding': 'gzip, br' } })
       t.equal(answer.status, 200)
       t.match(answer.body, result('a'))
       t.notMatch(answer.body, /-32001|TOKEN_EXPIRED|token_expired/, 'nothing of the refusal')
       t.same(upstream.seen.map((seen) => String(seen.body)), [body, body])
       t.not(bearerOf(upstream.seen[0]), bearerOf(upstream.seen[1]))
+      t.same(upstream.seen.map(({ headers }) => headers['accept-encoding']), ['identity', 'identity'], 'what is compressed could not be read')
       t.equal(renewals(), 1)
       const [rejected, replayed] = [sidecar.events.find(({ event }) => event === 'rejected'), sidecar.events.find(({ event }) => event === 'replayed')]
       const pattern = Object.keys(REFUSALS).indexOf(what)
@@ -64,7 +65,7 @@ t.test('F1: all who were refused with one token get the next one by one renewal'
   t.equal(renewals(), 1)
 })
 
-t.test('row 26: a server that always answers so costs one renewal for each token, and its answer reaches the agent', async (t) => {
+t.test('F2: a server that always answers so costs one renewal for each token, and its answer reaches the agent', async (t) => {
   for (const replays of [1, 2, 5]) {
     const { url, key, upstream, renewals, sidecar } = await startHidden(t, send('json', refusal()), send('json', refusal()), { upstream: `replays: ${replays}` })
     for (let i = 0; i < 5; i++) {
@@ -78,7 +79,7 @@ t.test('row 26: a server that always answers so costs one renewal for each token
   }
 })
 
-t.test('row 26: so does one tool that always answers so, while others are taken', async (t) => {
+t.test('F2: so does one tool that always answers so, while others are taken', async (t) => {
   const other = send('json', result())
   const { url, key, renewals } = await startHidden(t, send('json', refusal()), (seen, response, request) => (String(seen.body).includes('book') ? send('json', refusal()) : other)(seen, response, request))
   for (let i = 0; i < 5; i++) {
@@ -88,7 +89,7 @@ t.test('row 26: so does one tool that always answers so, while others are taken'
   t.equal(renewals(), 1)
 })
 
-t.test('row 26: a renewal that failed is tried again by the next call', async (t) => {
+t.test('F2: a renewal that failed is tried again by the next call', async (t) => {
   let down = true
   const { url, key, renewals } = await startHidden(t, send('json', refusal()), undefined, {
     upstream: 'deadline: 100ms',

@@ -29,7 +29,7 @@ t.test('row 26: where a new token mends a denial, the next denial may be mended 
   t.equal(verdicts.firstDenial(made(2)), true)
 })
 
-t.test('row 26: a token that came for just that call and is refused by its answer shows that the refusal is meant', async (t) => {
+t.test('F2: a token that came for just that call and is refused by its answer shows that the refusal is meant', async (t) => {
   const verdicts = new Verdicts()
   t.equal(verdicts.worthRenewing(made(1), false), true)
   t.equal(verdicts.worthRenewing(made(1), false), true, 'everybody who was refused with it may have the next one')

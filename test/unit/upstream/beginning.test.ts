@@ -93,7 +93,7 @@ t.test('F2: wherever an answer is cut in pieces, the same is found and no byte i
   }))
 })
 
-t.test('row 29: a fault of ours is none of the stream', async (t) => {
+t.test('F2: a fault of ours is none of the stream', async (t) => {
   const beginning = new Beginning(true, () => { throw new TypeError('a fault') })
   t.throws(() => beginning.write(Buffer.from('data: x\n\n')), TypeError)
 })

@@ -163,7 +163,7 @@ t.test('F2: an answer that ended before it was known to be a refusal is not paus
   t.same(controller.asked, [], 'the connection is the next call\'s')
 })
 
-t.test('row 29: a fault while a kept beginning is let through, also by its timer, fails this call and no other', async (t) => {
+t.test('F2: a fault while a kept beginning is let through, also by its timer, fails this call and no other', async (t) => {
   const clock = manualClock()
   for (const byTimer of [true, false]) {
     const play = scene(async () => credential(2), { onResponseStart: () => { throw new TypeError('a fault') } }, clock)
