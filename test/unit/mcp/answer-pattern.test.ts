@@ -35,6 +35,7 @@ t.test('F2: only the answer to the call counts, and an error that could not tell
 t.test('F2: names that objects have by birth are members like any other', async (t) => {
   t.notOk(fits({ error: { constructor: {} } }, { error: {} }))
   t.notOk(fits(JSON.parse('{"__proto__":{"a":1}}'), { a: 1 }))
+  t.notOk(fits(JSON.parse('{"__proto__":{"__proto__":null}}'), {}))
   t.ok(fits(JSON.parse('{"__proto__":{"a":1}}'), JSON.parse('{"__proto__":{"a":1,"b":2}}')))
 })
 
