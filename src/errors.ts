@@ -50,6 +50,11 @@ export const ERRORS = {
     rpc: -32004,
     message: 'Nothing is served at this path for this method: check the upstream\'s path in the config of mcp-valet.',
   },
+  ERR_SESSION_MISMATCH: {
+    status: 404,
+    rpc: -32008,
+    message: 'This MCP session was not opened by this agent, or under a state key that is not used any more: send initialize again.',
+  },
   ERR_CREDENTIAL_MISSING: {
     status: 403,
     rpc: -32003,

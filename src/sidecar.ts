@@ -16,8 +16,10 @@ import { drain } from './http/drain.js'
 import { createFront } from './http/front.js'
 import { OpenCalls } from './http/open-calls.js'
 import { LIMITS, listen, type Limits } from './http/server.js'
+import { SessionBinding } from './mcp/session-binding.js'
 import { ToolPolicies } from './policy/tool-policy.js'
 import { openState } from './state/open.js'
+import { Seal } from './state/seal.js'
 import type { RefreshEvent, ValetEvent } from './telemetry/events.js'
 import { createMetrics } from './telemetry/metrics.js'
 import { VERSION } from './version.js'
@@ -53,7 +55,8 @@ export interface SidecarOptions {
 export async function createSidecar (config: Config, options: SidecarOptions = {}): Promise<Sidecar> {
   const clock = options.clock ?? systemClock
   const limits = { ...LIMITS, ...options.limits }
-  const { vault } = await openState(config.state)
+  const { vault, key, previousKeys } = await openState(config.state)
+  const binding = new SessionBinding(new Seal(key, previousKeys, 'binding'))
   const upstreams = [...config.upstreams.keys()]
   const metrics = createMetrics(VERSION, upstreams, () => principals.census(upstreams, clock.now()))
   const listeners = listenersOf(options)
@@ -80,7 +83,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
     const policies = new ToolPolicies(principals.toolsOf.bind(principals))
     const keys = { find: directory.find.bind(directory), seek: config.state.driver === 'memory' ? undefined : sessions.seek.bind(sessions) }
     const credentialFor = (caller: Caller, upstream: string): CredentialSource | undefined => principals.find(caller.principal, upstream) ?? subjects.find(caller, upstream)
-    const front = createFront({ config, keys, jwts, credentialFor, policyFor: policies.find.bind(policies), clock, emit, limits, calls })
+    const front = createFront({ config, keys, jwts, credentialFor, policyFor: policies.find.bind(policies), binding, clock, emit, limits, calls })
     const control: Control = { sessions, principals, credentials: principals.credentials }
     const admin = createAdmin({
       limits,

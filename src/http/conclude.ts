@@ -20,7 +20,7 @@ export function fail (exchange: Exchange, reply: FastifyReply, error: ValetError
   exchange.code = error.code
   if (error.code === 'ERR_INTERNAL') emit({ event: 'internal_error', request_id: exchange.requestId, reason: faultOf(error.cause) })
   else if (error.status >= 500) emit({ event: 'failed', ...exchange.context(), code: error.code, reason: reasonOf(error) })
-  else if (error.status !== 404) emit({ event: 'denied', ...exchange.context(), code: error.code, ...(typeof error.cause === 'string' ? { reason: error.cause } : {}) })
+  else if (error.code !== 'ERR_NOT_FOUND') emit({ event: 'denied', ...exchange.context(), code: error.code, ...(typeof error.cause === 'string' ? { reason: error.cause } : {}) })
   replyError(reply, exchange, error)
   report(exchange, 'error', emit)
 }

@@ -4,6 +4,7 @@ import type { Clock } from '../clock.js'
 import type { Config, UpstreamConfig } from '../config/config.js'
 import type { CredentialSource } from '../credential/credential.js'
 import type { Caller, Exchange, ToolPolicy } from '../exchange.js'
+import type { SessionBinding } from '../mcp/session-binding.js'
 import type { Emit } from '../telemetry/events.js'
 import type { OpenCalls } from './open-calls.js'
 import type { Limits } from './server.js'
@@ -23,6 +24,8 @@ export interface ProxyOptions {
   readonly credentialFor: (caller: Caller, upstream: string) => CredentialSource | undefined
   /** Which tools a caller may see and call; undefined where it may all. */
   readonly policyFor: (caller: Caller | undefined, upstream: UpstreamConfig) => ToolPolicy | undefined
+  /** Ties MCP sessions to the agents that opened them. */
+  readonly binding: SessionBinding
   readonly clock: Clock
   readonly emit: Emit
   readonly limits: Limits

@@ -12,12 +12,13 @@ import { admit } from './admit.js'
 import { answered, fail } from './conclude.js'
 import { asValetError } from './reply-error.js'
 import type { RouteOptions } from './options.js'
+import { boundEndpoint, openBound } from './session-gate.js'
 import { passTools } from './tool-gate.js'
 import { inTurn } from './turn.js'
 
 /**
  * The way of a call to one upstream and back, as a plugin of its own, in the order in which a call passes:
- * admit → read the body → find the credential → send.
+ * admit → read the body → open its MCP session → find the credential → send.
  */
 export async function upstreamRoutes (app: FastifyInstance, options: RouteOptions): Promise<void> {
   const { upstream, emit } = options
@@ -49,7 +50,7 @@ type Handler = (request: FastifyRequest, reply: FastifyReply, destination: strin
  * caller's headers twice, and each answer through a stream of its own, for a tenth of what a call costs in all.
  */
 function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Handler {
-  const { config, credentialFor, policyFor, clock, emit, upstream } = options
+  const { config, credentialFor, policyFor, binding, clock, emit, upstream } = options
   const filter = requestHeaderFilter(config.callers.header, upstream.headers.keys())
 
   return (request, reply, destination) => inTurn(reply.raw, () => {
@@ -59,10 +60,15 @@ function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Hand
     if (body === undefined) request.raw.resume()
     exchange.receiving = clock.elapsed() - exchange.admittedAt
     const { caller } = exchange
+    const url = request.raw.url as string
+    const opened = openBound(exchange, request.raw, upstream.path, binding)
     const policy = exchange.policy = policyFor(caller, upstream)
-    if (policy === undefined) exchange.rpc = summarize(body)
-    else {
-      const passed = passTools(exchange, policy, request, reply, options)
+    if (policy === undefined || opened === undefined) exchange.rpc = summarize(body)
+    if (opened === undefined) return fail(exchange, reply, new ValetError('ERR_SESSION_MISMATCH'), options)
+    const { session, target = targetOf(url, destination, upstream) } = opened
+    if (policy !== undefined) {
+      const tell = opened.target === undefined ? undefined : (messages: readonly string[]) => dispatcher.tell(url, messages)
+      const passed = passTools(exchange, policy, request, reply, options, tell)
       if (passed === undefined) return
       body = passed.body
     }
@@ -80,10 +86,14 @@ function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Hand
     function send (): void {
       if (exchange.gone) return
       const { rawHeaders, headers: { connection } } = request.raw
-      dispatcher.send({ method: request.method, path: targetOf(request.raw.url as string, destination, upstream), body }, {
+      const headers = filter(rawHeaders, connection, exchange.authority === 'relay')
+      if (session.own !== undefined) headers.push('mcp-session-id', session.own)
+      dispatcher.send({ method: request.method, path: target, body }, {
         exchange,
         raw: reply.raw,
-        headers: filter(rawHeaders, connection, exchange.authority === 'relay'),
+        headers,
+        session,
+        bindEndpoint: (own) => boundEndpoint(exchange, own, upstream.path, binding),
         onHead: () => { reply.hijack() },
         onAnswered: () => answered(exchange, options),
       }, (error) => fail(exchange, reply, error, options))

@@ -18,9 +18,10 @@ export interface Passed { readonly body: Buffer | undefined }
  * Lets a call on if its policy allows each tool that it calls, judged by the body and nothing else. A call of another
  * tool is answered here as the server would answer for a tool that it does not have; of a batch the rest goes on, and
  * the answers to what does not are left with the exchange. What cannot be read in one way only is refused.
+ * @param tell sends answers where the agent expects them, if that is not the answer to this request, and says whether it could
  * @returns undefined where the call has been answered
  */
-export function passTools (exchange: Exchange, policy: ToolPolicy, request: FastifyRequest, reply: FastifyReply, options: RouteOptions): Passed | undefined {
+export function passTools (exchange: Exchange, policy: ToolPolicy, request: FastifyRequest, reply: FastifyReply, options: RouteOptions, tell?: (messages: readonly string[]) => boolean): Passed | undefined {
   const bytes = request.body as Buffer | undefined
   const read = readBody(request, bytes)
   if (read === 'unclear') {
@@ -36,7 +37,8 @@ export function passTools (exchange: Exchange, policy: ToolPolicy, request: Fast
     options.emit({ event: 'denied', ...exchange.context(), rpc_method: 'tools/call', ...(tool === undefined ? {} : { tool: tool.slice(0, 128) }), reason: 'tool' })
   }
   // To a notification there is no answer (JSON-RPC 2.0, §4.1).
-  const owed = denied.filter(({ id }) => id !== undefined).map(unknownTool)
+  const answers = denied.filter(({ id }) => id !== undefined).map(unknownTool)
+  const owed = answers.length > 0 && tell?.(answers) === true ? [] : answers
   if (body === undefined) {
     answerDenied(exchange, reply, owed, read.batch, acceptsOnlyEvents(request.headers.accept), options)
     return undefined

@@ -42,10 +42,13 @@ export class Seal {
   readonly #current: SealKey
   readonly #all: readonly SealKey[]
 
-  /** @param previous keys that only open, until what they sealed has been written anew */
-  constructor (current: StateKey, previous: readonly StateKey[] = []) {
-    this.#current = sealKeyOf(current)
-    this.#all = [this.#current, ...previous.map(sealKeyOf)]
+  /**
+   * @param previous keys that only open, until what they sealed has been written anew
+   * @param purpose what is sealed for one does not open for another
+   */
+  constructor (current: StateKey, previous: readonly StateKey[] = [], purpose: 'seal' | 'binding' = 'seal') {
+    this.#current = sealKeyOf(current, purpose)
+    this.#all = [this.#current, ...previous.map((key) => sealKeyOf(key, purpose))]
   }
 
   close (name: string, plain: Uint8Array): Buffer {
@@ -72,8 +75,8 @@ export class Seal {
   }
 }
 
-function sealKeyOf (key: StateKey): SealKey {
-  return { id: key.derive('seal-id').export().subarray(0, KEY_ID), key: key.derive('seal') }
+function sealKeyOf (key: StateKey, purpose: string): SealKey {
+  return { id: key.derive(`${purpose}-id`).export().subarray(0, KEY_ID), key: key.derive(purpose) }
 }
 
 /** @returns undefined where it is not what was sealed with this key */

@@ -26,6 +26,10 @@ export interface Call {
   readonly raw: ServerResponse
   /** The caller's headers that go on, names and values in turn. */
   readonly headers: string[]
+  /** Gives a session id of the upstream's the form that the agent may know. */
+  readonly session: { show (own: string): string }
+  /** @returns where the agent shall POST to, in place of this path at the upstream (MCP 2024-11-05) */
+  readonly bindEndpoint: (path: string) => string
   /** The answer's head goes out now; nobody else may write to the connection any more. */
   onHead (): void
   /** All of it has been handed on. */
@@ -68,7 +72,7 @@ export class Delivery implements Dispatcher.DispatchHandler {
     if (exchange.gone) return
     exchange.status = status
     this.#call.onHead()
-    this.#head = { status, headers: responseHeaders(headers, exchange.credential?.token.reveal(), this.#way) }
+    this.#head = { status, headers: responseHeaders(headers, exchange.credential?.token.reveal(), this.#way, this.#call.session) }
     this.#stream = String(headers['content-type'] ?? '').startsWith('text/event-stream')
     if (this.#stream) this.#way.onStream(true)
     this.#flushSoon(controller)

@@ -2,10 +2,12 @@ import { Pool } from 'undici'
 import type { Clock } from '../clock.js'
 import type { UpstreamConfig } from '../config/config.js'
 import { ValetError } from '../errors.js'
+import { asEvents } from '../mcp/unknown-tool.js'
 import type { Emit } from '../telemetry/events.js'
 import { faultOf } from '../telemetry/fault.js'
 import { mayHideRefusal } from './beginning.js'
 import { Delivery, type Call, type Way } from './deliver.js'
+import { EndpointStage, endpointPath, type EndpointStreams } from './endpoint.js'
 import { failureOf, reasonOf } from './failure.js'
 import { askingPlainly } from './headers.js'
 import { inject, type CallOptions, type Dispatch } from './inject.js'
@@ -13,6 +15,9 @@ import { inPieces } from './pieces.js'
 import { replay } from './replay.js'
 import { Screen } from './screen.js'
 import { connectOptions } from './tls.js'
+
+/** Bytes of the sidecar's own that an agent may leave unread on its stream. */
+const MOST_UNREAD = 1024 * 1024
 
 /** A reason of ours, or where a fault is; never a message, which may quote what an upstream sent. */
 function causeOf (cause: unknown): string {
@@ -31,6 +36,7 @@ export class UpstreamDispatcher {
   readonly #clock: Clock
   readonly #emit: Emit
   readonly #way: Way
+  readonly #streams: EndpointStreams = new Map()
   #pool: Pool | undefined
   #dispatch: Dispatch | undefined
 
@@ -87,10 +93,30 @@ export class UpstreamDispatcher {
     const { policy } = exchange
     const delivery = new Delivery(this.#way, call, (error) => onFailure(failureOf(error)))
     const pieces = body === undefined ? undefined : inPieces(body)
-    const mustRead = policy !== undefined || mayHideRefusal(exchange, this.#config.refreshOnAnswer)
+    const listens = method === 'GET'
+    const mustRead = policy !== undefined || listens || mayHideRefusal(exchange, this.#config.refreshOnAnswer)
     const own = mustRead ? askingPlainly(call.headers) : call.headers
     const headers = body === undefined || pieces === body ? own : [...own, 'content-length', String(body.length)]
-    dispatch({ path, method, headers, body: pieces, exchange } as CallOptions, policy === undefined ? delivery : new Screen(delivery, exchange, policy, this.#clock))
+    const screened = policy === undefined ? delivery : new Screen(delivery, exchange, policy, this.#clock)
+    dispatch({ path, method, headers, body: pieces, exchange } as CallOptions, listens ? this.#listening(path, call, screened) : screened)
+  }
+
+  #listening (path: string, { raw, bindEndpoint }: Call, next: Delivery | Screen): EndpointStage {
+    const from = new URL(path, this.#config.url)
+    return new EndpointStage(next, {
+      rewrite: (endpoint) => bindEndpoint(endpointPath(endpoint, from)),
+      streams: this.#streams,
+      isRead: () => raw.writableLength < MOST_UNREAD,
+    })
+  }
+
+  /**
+   * Sends messages to an agent of MCP 2024-11-05 on the stream where it expects them.
+   * @param endpoint where it POSTs to
+   * @returns whether that stream is open here
+   */
+  tell (endpoint: string, messages: readonly string[]): boolean {
+    return this.#streams.get(endpoint)?.say(Buffer.from(asEvents(messages))) ?? false
   }
 
   /** Cuts off whatever is under way: the listener has waited for that already. */

@@ -5,6 +5,8 @@ const HOP_BY_HOP = [
 ]
 /** What a caller may have put there of its own: none of it is the principal's, so none of it goes on. */
 const CREDENTIALS = ['authorization', 'x-api-key', 'cookie', 'cookie2', 'set-cookie']
+/** Sealed for its agent; the upstream gets its own id, from who has opened it. */
+const BOUND = ['mcp-session-id']
 
 /**
  * What an answer must not carry to an agent: the upstream's cookies, and a challenge that would start an OAuth dance.
@@ -33,7 +35,7 @@ type Verdict = 'keep' | 'own_token' | 'drop'
  * @param injected the names of the headers that the sidecar itself sets at this upstream
  */
 export function requestHeaderFilter (keyHeader: string, injected: Iterable<string>): RequestHeaderFilter {
-  const never = new Set([...HOP_BY_HOP, ...CREDENTIALS, ...[keyHeader, ...injected].map(asRead)])
+  const never = new Set([...HOP_BY_HOP, ...CREDENTIALS, ...BOUND, ...[keyHeader, ...injected].map(asRead)])
   const spellings = new Map<string, { readonly name: string, readonly verdict: Verdict }>()
 
   const judge = (spelling: string): { readonly name: string, readonly verdict: Verdict } => {
@@ -72,6 +74,8 @@ function asRead (name: string): string {
   return (name.includes('_') ? name.replaceAll('_', '-') : name).toLowerCase()
 }
 
+interface Session { show (own: string): string }
+
 /** Where a redirect of an upstream may lead: its own base URL, and the path at which agents reach that. */
 export interface Base { readonly base: URL, readonly path: string }
 
@@ -81,15 +85,17 @@ export interface Base { readonly base: URL, readonly path: string }
  * A `Location` below the upstream's own base becomes the same place behind the sidecar; any other is left out, since an
  * agent that followed it would take its session key to a host that nobody has named.
  * @param token the one that was sent: an upstream that echoes it in a header must not hand it to the agent
+ * @param session gives the upstream's session id the form that the agent may know
  */
-export function responseHeaders (headers: Record<string, string | string[] | undefined>, token: string | undefined, base: Base): string[] {
+export function responseHeaders (headers: Record<string, string | string[] | undefined>, token: string | undefined, base: Base, session: Session): string[] {
   const listed = connectionListed(headers.connection)
   const kept: string[] = []
   for (const name in headers) {
     const value = headers[name]
     if (value === undefined || NOT_FOR_AGENTS.has(name) || name.startsWith('access-control-') || listed?.has(name) === true) continue
     // In one line, as RFC 9110 §5.3 allows: where headers were set before, writeHead keeps but the last of several lines.
-    add(kept, name, typeof value === 'string' ? value : value.join(', '), token, base)
+    const line = typeof value === 'string' ? value : value.join(', ')
+    add(kept, name, name === 'mcp-session-id' && !UNSENDABLE.test(line) ? session.show(line) : line, token, base)
   }
   return kept
 }

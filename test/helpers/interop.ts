@@ -116,9 +116,14 @@ export function refreshes (stage: Stage): RefreshEvent[] {
   return stage.sidecar.events.filter((event) => event.event === 'refresh')
 }
 
+/** The MCP session of an agent as the server knows it; undefined where there is none. */
+export function sessionOf (hop: TokenHop, { mark }: SdkAgent): string | undefined {
+  return hop.passed.find(({ headers, rpcMethod, session }) => headers['x-agent'] === mark && rpcMethod === 'initialize' && session !== undefined)?.session
+}
+
 /** The GET stream of an agent's session, once the server has opened it. */
 export async function standalone (stage: Stage, agent: SdkAgent): Promise<Passed> {
-  return await stage.hop.until((passed) => passed.method === 'GET' && passed.session === agent.session() && passed.status === 200 && isStream(passed))
+  return await stage.hop.until((passed) => passed.method === 'GET' && passed.session === sessionOf(stage.hop, agent) && passed.status === 200 && isStream(passed))
 }
 
 export function isStream ({ contentType }: Passed): boolean {
@@ -134,7 +139,7 @@ export function seamless (t: Test, stage: Stage, agent: SdkAgent, tokens = 2): v
   t.same(agent.errors.map(String), [], 'the client reports no error')
   t.same(agent.answers.filter(({ status }) => status >= 400), [], 'the client sees no 401 and no other error')
 
-  const used = tokensOf(stage, agent.session())
+  const used = tokensOf(stage, sessionOf(stage.hop, agent))
   t.ok(used.size >= tokens, `one MCP session, ${used.size} tokens`)
   t.ok(hop.passed.every(({ token, apiKey }) => token !== undefined && token === apiKey), 'each request has the same token twice')
   t.notOk(hop.passed.some(({ headers }) => 'x-session-key' in headers), 'and no session key')

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import * as v2 from '@modelcontextprotocol/client'
 import { Client as Client1 } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport as Transport1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
@@ -31,6 +32,8 @@ interface CallOptions { readonly onprogress?: (progress: { progress: number }) =
 /** An official client, of whichever SDK, with everything on record that it saw. */
 export interface SdkAgent {
   readonly client: Common
+  /** In the header `x-agent` of its requests, by which they are known where they arrive. */
+  readonly mark: string
   readonly session: () => string | undefined
   /** The protocol version that was agreed on. */
   readonly version: () => string | undefined
@@ -95,7 +98,9 @@ export function makeSdk (t: Test, sdk: Sdk, url: string, options: AgentOptions =
     answers.push({ method: init?.method ?? 'GET', url: String(target), status: answer.status, contentType: answer.headers.get('content-type') ?? '' })
     return answer
   }
-  const { client, connect, call, transport } = sdk === 'sdk 1.32' ? wire1(url, options, recording) : wire2(url, options, recording)
+  const mark = options.headers?.['x-agent'] ?? randomUUID()
+  const marked = { ...options, headers: { ...options.headers, 'x-agent': mark } }
+  const { client, connect, call, transport } = sdk === 'sdk 1.32' ? wire1(url, marked, recording) : wire2(url, marked, recording)
   client.onerror = (error) => { if (!closed) errors.push(error) }
   client.fallbackNotificationHandler = async (notification: Notification) => {
     notifications.push(notification)
@@ -109,6 +114,7 @@ export function makeSdk (t: Test, sdk: Sdk, url: string, options: AgentOptions =
   return {
     client,
     connect,
+    mark,
     session: () => transport.sessionId,
     version: () => transport.protocolVersion,
     tools: async () => (await client.listTools()).tools.map(({ name }) => name),

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { isStream, refreshes, seamless, setStage, SHORT, standalone, startPeers, tokensOf, type Stage } from '../helpers/interop.js'
+import { SHORT, type Stage, isStream, refreshes, seamless, sessionOf, setStage, standalone, startPeers, tokensOf } from '../helpers/interop.js'
 import { connectSdk, SDKS, type SdkAgent } from '../helpers/sdk-clients.js'
 
 t.jobs = 4
@@ -17,7 +17,7 @@ for (const sdk of SDKS) {
 
       // Real time passes here, until some tokens have been renewed ahead and others have been found expired by the server.
       let sum = 0
-      const enough = (): boolean => tokensOf(stage, agent.session()).size >= 4 && triggers(stage).has('ahead') && triggers(stage).has('rejected')
+      const enough = (): boolean => tokensOf(stage, sessionOf(stage.hop, agent)).size >= 4 && triggers(stage).has('ahead') && triggers(stage).has('rejected')
       while (!enough()) {
         sum++
         const { content } = await agent.call(add, { a: sum, b: 1 })

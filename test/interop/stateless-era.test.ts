@@ -1,6 +1,6 @@
 import t from 'tap'
 import { startFeatures } from '../helpers/feature-server.js'
-import { isStream, seamless, setStage, standalone, startPeers, tokensOf } from '../helpers/interop.js'
+import { isStream, seamless, sessionOf, setStage, standalone, startPeers, tokensOf } from '../helpers/interop.js'
 import { connectSdk, makeSdk, type AgentOptions, type Sdk } from '../helpers/sdk-clients.js'
 
 t.jobs = 4
@@ -89,7 +89,7 @@ t.test('client 2.4, asking for the newest → server-everything: falls back to i
   await standalone(stage, agent)
   stage.expire()
   t.match((await agent.call(everything.add, { a: 40, b: 2 })).content[0]?.text, '42')
-  t.ok(tokensOf(stage, agent.session()).size >= 2)
+  t.ok(tokensOf(stage, sessionOf(stage.hop, agent)).size >= 2)
 })
 
 interface Failing { readonly sdk: Sdk, readonly options: AgentOptions, readonly eras: 'legacy' | 'modern', readonly means: string }

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { isStream, seamless, setStage, SHORT, standalone, startPeers, tokensOf } from '../helpers/interop.js'
+import { SHORT, isStream, seamless, sessionOf, setStage, standalone, startPeers, tokensOf } from '../helpers/interop.js'
 import { connectSdk, SDKS, type AgentOptions, type Sdk } from '../helpers/sdk-clients.js'
 import { startHop, type TokenHop } from '../helpers/token-hop.js'
 import { Watch } from '../helpers/watch.js'
@@ -61,15 +61,15 @@ for (const sdk of SDKS) {
         // server-everything forgets where an answer belongs that it has yet to give when the client resumes; hence the
         // wait, for a call that ends later than the first one.
         const release = hop.hold(({ lastEventId }) => lastEventId !== undefined)
-        t.equal(hop.cut((passed) => isStream(passed) && passed.method === 'POST' && passed.session === agent.session()), 1)
+        t.equal(hop.cut((passed) => isStream(passed) && passed.method === 'POST' && passed.session === sessionOf(hop, agent)), 1)
         expire()
         await agent.call(slow.name, slow.args(4, 100))
         release()
         t.match((await running).content[0]?.text, slow.done)
-        const resumed = await hop.until(({ lastEventId, status, session }) => lastEventId !== undefined && status === 200 && session === agent.session())
+        const resumed = await hop.until(({ lastEventId, status, session }) => lastEventId !== undefined && status === 200 && session === sessionOf(hop, agent))
         t.equal(resumed.method, 'GET')
         return {
-          session: agent.session(),
+          session: sessionOf(hop, agent),
           seen,
           statuses: agent.answers.map(({ status }) => status),
           errors: agent.errors.map((error) => error.message.replace(/"id":\S+?[,}]/g, '')).sort(),

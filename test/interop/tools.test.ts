@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { startFeatures } from '../helpers/feature-server.js'
-import { isStream, setStage, standalone, startPeers, type Stage } from '../helpers/interop.js'
+import { type Stage, isStream, sessionOf, setStage, standalone, startPeers } from '../helpers/interop.js'
 import { connectSdk, SDKS, type AgentOptions, type Sdk, type SdkAgent } from '../helpers/sdk-clients.js'
 import { Watch } from '../helpers/watch.js'
 
@@ -28,7 +28,7 @@ for (const sdk of SDKS) {
       stage.expire()
       t.same(await some.tools(), names.filter((tool) => tool !== add && tool !== 'whoami'))
       await refuses(t, some, add)
-      t.notOk(stage.hop.passed.some(({ session, rpcMethod }) => session === some.session() && rpcMethod === 'tools/call'), 'which did not go to the server')
+      t.notOk(stage.hop.passed.some(({ session, rpcMethod }) => session === sessionOf(stage.hop, some) && rpcMethod === 'tools/call'), 'which did not go to the server')
       stage.expire()
       const seen: number[] = []
       t.match((await some.call(slow.name, slow.args(3, 50), { onprogress: ({ progress }) => { seen.push(progress) } })).content[0]?.text, slow.done)
@@ -46,7 +46,7 @@ for (const sdk of SDKS) {
       const running = agent.call(slow.name, slow.args(4, 100), { onprogress: ({ progress }) => { seen.push(progress); watch.tell(progress) } })
       await watch.until((progress) => progress >= 2, seen)
       const release = stage.hop.hold(({ lastEventId }) => lastEventId !== undefined)
-      t.equal(stage.hop.cut((passed) => isStream(passed) && passed.method === 'POST' && passed.session === agent.session()), 1)
+      t.equal(stage.hop.cut((passed) => isStream(passed) && passed.method === 'POST' && passed.session === sessionOf(stage.hop, agent)), 1)
       stage.expire()
       await agent.call(slow.name, slow.args(4, 100))
       release()

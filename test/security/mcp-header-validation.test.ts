@@ -145,7 +145,7 @@ t.test('row 34: hop-by-hop headers end here', async (t) => {
 })
 
 t.test('row 34: the headers of MCP pass through, unknown Mcp-Param-* among them', async (t) => {
-  const lines = ['Mcp-Session-Id: s1', 'MCP-Protocol-Version: 2025-11-25', 'Last-Event-ID: 7', 'Mcp-Method: tools/call', 'Mcp-Name: x', 'Mcp-Param-Region: eu', 'Accept: text/event-stream']
+  const lines = ['MCP-Protocol-Version: 2025-11-25', 'Last-Event-ID: 7', 'Mcp-Method: tools/call', 'Mcp-Name: x', 'Mcp-Param-Region: eu', 'Accept: text/event-stream']
   const { seen } = await post(await start(t), lines)
   for (const line of lines) {
     const [name = '', value] = line.split(': ')

@@ -40,7 +40,7 @@ async function scene (t: Test, stall: number, ask: (url: string) => void): Promi
     onBroken: () => told.push('broken'),
   }
   const controller = { held: false, pause: () => { controller.held = true }, resume: () => { controller.held = false } } as Scene['controller']
-  const delivery = new Delivery(way, { exchange, raw, headers: [], onHead: () => told.push('head'), onAnswered: () => told.push('answered') }, () => told.push('failed'))
+  const delivery = new Delivery(way, { exchange, raw, headers: [], session: { show: (own) => own }, bindEndpoint: (path) => path, onHead: () => told.push('head'), onAnswered: () => told.push('answered') }, () => told.push('failed'))
   return { delivery, exchange, raw, controller, told, url }
 }
 

@@ -32,7 +32,7 @@ t.test('row 46: a fault in the middle of a stream is told by its place, never by
   const agents = createServer((_request, raw: ServerResponse) => {
     const exchange = new Exchange('r', 'POST', 'tools', 0)
     exchange.policy = { allows () { throw new TypeError('quotes what an upstream sent') } }
-    dispatcher.send({ method: 'POST', path: '/mcp', body: Buffer.from('{}') }, { exchange, raw, headers: [], onHead () {}, onAnswered () {} }, () => {})
+    dispatcher.send({ method: 'POST', path: '/mcp', body: Buffer.from('{}') }, { exchange, raw, headers: [], session: { show: (own) => own }, bindEndpoint: (path) => path, onHead () {}, onAnswered () {} }, () => {})
   })
   agents.listen(0, '127.0.0.1')
   await once(agents, 'listening')

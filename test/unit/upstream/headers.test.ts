@@ -3,7 +3,8 @@ import t from 'tap'
 import { askingPlainly, requestHeaderFilter, responseHeaders } from '../../../src/upstream/headers.js'
 
 const base = { base: new URL('http://up.example/mcp'), path: '/tools/mcp' }
-const respond = (headers: Record<string, string | string[] | undefined>, token?: string): string[] => responseHeaders(headers, token, base)
+const session = { show: (own: string) => `shown-${own}` }
+const respond = (headers: Record<string, string | string[] | undefined>, token?: string): string[] => responseHeaders(headers, token, base, session)
 
 t.test('row 35: no spelling of a header that is ours or secret gets through', (t) => {
   const filter = requestHeaderFilter('x_session_key', ['X-Tenant_Token', 'Authorization'])
@@ -59,9 +60,9 @@ t.test('row 39: Vary tells of Origin as well, once', (t) => {
 
 t.test('row 37: a base with a slash at its end is the same place', (t) => {
   const slashed = { base: new URL('http://up.example/mcp/'), path: '/tools/mcp' }
-  t.same(responseHeaders({ location: '/mcp/a' }, undefined, slashed), ['location', '/tools/mcp/a'])
-  t.same(responseHeaders({ location: 'http://up.example/mcp' }, undefined, slashed), ['location', '/tools/mcp'])
-  t.same(responseHeaders({ location: 'http://up.example:81/mcp' }, undefined, slashed), [])
+  t.same(responseHeaders({ location: '/mcp/a' }, undefined, slashed, session), ['location', '/tools/mcp/a'])
+  t.same(responseHeaders({ location: 'http://up.example/mcp' }, undefined, slashed, session), ['location', '/tools/mcp'])
+  t.same(responseHeaders({ location: 'http://up.example:81/mcp' }, undefined, slashed, session), [])
   t.end()
 })
 

@@ -1,0 +1,88 @@
+/** Bytes: an endpoint is a URL, so an event that is longer is another one. */
+const LONGEST = 16 * 1024
+const NOTHING = Buffer.alloc(0)
+
+/**
+ * The beginning of an event stream, as far as its first event with data: by that a server of MCP 2024-11-05 (HTTP+SSE) says
+ * where the client shall POST to. Comments and ids before it leave at once, so that a silent stream is kept alive by them;
+ * what is behind it passes as it comes.
+ */
+export class EndpointEvent {
+  readonly #rewrite: (endpoint: string) => string
+  #held: Buffer = NOTHING
+  #done = false
+
+  /** @param rewrite from the URL that the server names to the one that the agent shall use; what it throws is thrown here */
+  constructor (rewrite: (endpoint: string) => string) {
+    this.#rewrite = rewrite
+  }
+
+  /** @returns what may leave now */
+  write (chunk: Buffer): Buffer {
+    if (this.#done) return chunk
+    const bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk])
+    let sent = 0
+    for (let event = eventAt(bytes, 0); event !== undefined; event = eventAt(bytes, sent)) {
+      const fields = fieldsOf(bytes.toString('utf8', sent, event.end))
+      if (fields.data !== undefined) {
+        this.#done = true
+        this.#held = NOTHING
+        if (fields.event !== 'endpoint') return bytes
+        const data = this.#rewrite(fields.data)
+        return Buffer.concat([bytes.subarray(0, sent), Buffer.from([...fields.others, `data: ${data}`, '', ''].join('\n')), bytes.subarray(event.end)])
+      }
+      sent = event.end
+    }
+    // The line of a comment is whole although the event that it stands in is not.
+    while (bytes[sent] === 0x3a) {
+      const end = lineEnd(bytes, sent)
+      if (end === undefined) break
+      sent = end
+    }
+    this.#held = Buffer.from(bytes.subarray(sent))
+    if (this.#held.length <= LONGEST) return bytes.subarray(0, sent)
+    this.#done = true
+    return this.end(bytes.subarray(0, sent))
+  }
+
+  /** The stream has ended: what was held goes as it came, since without its blank line it is no event. */
+  end (before: Buffer = NOTHING): Buffer {
+    const held = this.#held
+    this.#held = NOTHING
+    return before.length === 0 ? held : Buffer.concat([before, held])
+  }
+}
+
+/** Where the event ends that begins here, its blank line included; undefined where that has not come yet. */
+function eventAt (bytes: Buffer, from: number): { readonly end: number } | undefined {
+  for (let at = from; at < bytes.length;) {
+    const end = lineEnd(bytes, at)
+    if (end === undefined) return undefined
+    if (bytes[at] === 0x0a || bytes[at] === 0x0d) return { end }
+    at = end
+  }
+  return undefined
+}
+
+/** Behind the end of the line that begins here: LF, CR LF, or CR, of which only the next byte can tell. */
+function lineEnd (bytes: Buffer, from: number): number | undefined {
+  for (let at = from; at < bytes.length; at++) {
+    if (bytes[at] === 0x0a) return at + 1
+    if (bytes[at] === 0x0d) return bytes[at + 1] === 0x0a ? at + 2 : at + 1 < bytes.length ? at + 1 : undefined
+  }
+  return undefined
+}
+
+interface Fields { event?: string, data?: string, readonly others: string[] }
+
+/** WHATWG HTML, §9.2.6: the last `event`, and all `data`; and every line but those of its data. */
+function fieldsOf (event: string): Fields {
+  const fields: Fields = { others: [] }
+  for (const line of event.replace(/^\uFEFF/, '').split(/\r\n|\r|\n/)) {
+    const [, name, value = ''] = /^(event|data)(?:: ?(.*))?$/s.exec(line) ?? []
+    if (name === 'data') fields.data = fields.data === undefined ? value : `${fields.data}\n${value}`
+    else if (line !== '') fields.others.push(line)
+    if (name === 'event') fields.event = value
+  }
+  return fields
+}

@@ -1,0 +1,65 @@
+import type { Exchange } from '../exchange.js'
+import type { Seal } from '../state/seal.js'
+import { StateError } from '../state/store.js'
+
+/** Whose something is: the agent of a principal; where there is none, anybody who calls without one in the same way. */
+type Owner = Pick<Exchange, 'upstream' | 'caller' | 'authority'>
+/** What is bound: the id of a session (MCP 2025-03-26 to 2025-11-25), or where to POST to (2024-11-05). */
+type Kind = 'session' | 'endpoint'
+
+/**
+ * Binds what an upstream names to the agent that it named it for. The agent gets it sealed, together with whose it is, so
+ * nothing has to be kept: every sidecar that has the same key can open it, and nobody else learns what is in it or can use it.
+ */
+export class SessionBinding {
+  readonly #seal: Seal
+
+  constructor (seal: Seal) {
+    this.#seal = seal
+  }
+
+  /** @returns visible ASCII (MCP 2025-11-25, transports, session management), and safe in a URL */
+  bind (kind: Kind, own: string, owner: Owner): string {
+    return this.#seal.close(nameOf(kind, owner), Buffer.from(own, 'latin1')).toString('base64url')
+  }
+
+  /** @returns what the upstream named; undefined where that was for somebody else, or nothing of ours */
+  open (kind: Kind, shown: string, owner: Owner): string | undefined {
+    try {
+      return this.#seal.open(nameOf(kind, owner), Buffer.from(shown, 'base64url')).toString('latin1')
+    } catch (error) {
+      if (error instanceof StateError) return undefined
+      throw error
+    }
+  }
+}
+
+function nameOf (kind: Kind, { upstream, caller, authority }: Owner): string {
+  return JSON.stringify([kind, upstream, authority === 'relay' ? 'relay' : caller === undefined ? 'anonymous' : [caller.principal, caller.agent]])
+}
+
+/** The MCP session of one call, as its agent and as its upstream know it. */
+export class CallSession {
+  readonly #binding: SessionBinding
+  readonly #owner: Owner
+  /** The upstream's own id; undefined where the call brought none. */
+  own: string | undefined
+  #shown = ''
+
+  constructor (binding: SessionBinding, owner: Owner) {
+    this.#binding = binding
+    this.#owner = owner
+  }
+
+  /** @param shown the id that the call brought @returns whether it is its caller's */
+  open (shown: string): boolean {
+    this.own = this.#binding.open('session', shown, this.#owner)
+    this.#shown = shown
+    return this.own !== undefined
+  }
+
+  /** An id that the upstream names, as the agent shall know it: the same one for as long as the session is the same. */
+  show (own: string): string {
+    return own === this.own ? this.#shown : this.#binding.bind('session', own, this.#owner)
+  }
+}

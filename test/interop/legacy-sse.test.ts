@@ -1,0 +1,112 @@
+import { Client } from '@modelcontextprotocol/sdk/client/index.js'
+import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js'
+import { CallToolResultSchema } from '@modelcontextprotocol/sdk/types.js'
+import t, { type Test } from 'tap'
+import { createBearerCheck } from '../../src/demo/bearer.js'
+import { createIssuer } from '../../src/demo/issuer.js'
+import { call, errorCode, rpc } from '../helpers/call.js'
+import { startLegacy, type LegacyOptions, type LegacyServer } from '../helpers/legacy-server.js'
+import { eventually, freshToken } from '../helpers/peers.js'
+import { startSidecar, type TestSidecar } from '../helpers/sidecar.js'
+import { startUpstream } from '../helpers/upstream.js'
+
+const LIFETIME = 60
+const NO_TIMEOUT = { timeout: 3_600_000 }
+
+interface Stage { readonly server: LegacyServer, readonly sidecar: TestSidecar, readonly url: string, expire (): void }
+
+/** A sidecar before a server of MCP 2024-11-05, with rotating tokens for alice and bob. */
+async function start (t: Test, { base = '/sse', upstream = '', ...options }: Partial<LegacyOptions> & { base?: string, upstream?: string } = {}): Promise<Stage> {
+  let ahead = 0
+  const now = (): number => Date.now() + ahead
+  const issuer = await createIssuer({ audience: 'urn:legacy', lifetime: LIFETIME, now })
+  t.teardown(async () => await issuer.close())
+  const check = createBearerCheck({ issuer: issuer.url, jwks: issuer.jwks, audience: () => 'urn:legacy', now })
+  const server = await startLegacy(t, { check, ...options })
+  const [alice, bob] = [await issuer.login('alice'), await issuer.login('bob')]
+  const sidecar = await startSidecar(t, `
+upstreams:
+  old: { url: "${server.origin}${base}", credential: { type: refresh_token, issuer: "${issuer.url}", client_id: demo, resource: "urn:legacy" }${upstream} }
+principals:
+  alice: { credentials: { old: { refresh_token: { env: A } } } }
+  bob: { credentials: { old: { refresh_token: { env: B } } } }
+`, { env: { A: alice.refresh_token, B: bob.refresh_token } })
+  return { server, sidecar, url: `${sidecar.proxyUrl}/old/mcp`, expire () { ahead += LIFETIME * 1000 } }
+}
+
+async function connect (t: Test, url: string, key: string): Promise<{ client: Client, endpoint: () => string }> {
+  const client = new Client({ name: 'legacy', version: '1.0.0' })
+  const headers = { 'X-Session-Key': key }
+  const transport = new SSEClientTransport(new URL(url), { requestInit: { headers }, eventSourceInit: { fetch: async (target, init) => await fetch(target, { ...init, headers: { ...init.headers as Record<string, string>, ...headers } }) } })
+  await client.connect(transport, NO_TIMEOUT)
+  t.teardown(async () => await client.close())
+  return { client, endpoint: () => String((transport as unknown as { _endpoint: URL })._endpoint) }
+}
+
+const textOf = (result: unknown): string | undefined => (result as { content: Array<{ text?: string }> }).content[0]?.text
+const whoami = async (client: Client): Promise<string | undefined> => textOf(await client.callTool({ name: 'whoami' }, CallToolResultSchema, NO_TIMEOUT))
+
+for (const [name, options] of Object.entries({
+  'at the url of its stream': {},
+  'at its root': { base: '/', below: '/sse' },
+  'naming a whole URL': { endpoint: (origin: string) => `${origin}/messages` },
+})) {
+  t.test(`T2: an agent of 2024-11-05 → a server ${name}: calls, progress, and tokens that expire`, async (t) => {
+    const { server, sidecar, url, expire } = await start(t, options)
+    const { client, endpoint } = await connect(t, url + ('below' in options ? options.below : ''), await sidecar.keyFor('alice'))
+    t.match(endpoint(), `${url}?mcp-valet-endpoint=`)
+    t.notMatch(endpoint(), server.messages[0]?.session as string)
+    t.equal(await whoami(client), 'alice')
+    expire()
+    t.equal(await whoami(client), 'alice', 'as one whose token has expired in the middle of the stream')
+    const seen: number[] = []
+    expire()
+    t.equal(textOf(await client.callTool({ name: 'count' }, CallToolResultSchema, { ...NO_TIMEOUT, onprogress: ({ progress }) => { seen.push(progress) } })), 'counted')
+    t.same(seen.slice(0, 2), [1, 2], 'the client itself may drop what comes in one piece with the result')
+    t.equal(server.openStreams(), 1, 'all on one stream')
+    t.same(sidecar.events.filter(({ event }) => event === 'failed' || event === 'denied'), [])
+    await client.close()
+    await eventually(() => server.openStreams() === 0, 'the end of the stream at the server')
+  })
+}
+
+t.test('row 44: where to POST to is of use to its own agent alone', async (t) => {
+  const { server, sidecar, url } = await start(t)
+  const [one, other] = [await connect(t, url, await sidecar.keyFor('alice', 'one')), await connect(t, url, await sidecar.keyFor('bob', 'one'))]
+  t.equal(await whoami(one.client), 'alice')
+  t.equal(await whoami(other.client), 'bob')
+  const arrived = server.messages.length
+  for (const key of [await sidecar.keyFor('bob', 'one'), await sidecar.keyFor('alice', 'two')]) {
+    const answer = await call(one.endpoint(), { key, body: rpc('tools/call', { name: 'whoami' }) })
+    t.equal(answer.status, 404)
+    t.equal(errorCode(answer), 'ERR_SESSION_MISMATCH')
+  }
+  const made = await call(`${url}?mcp-valet-endpoint=${Buffer.from('/messages?sessionId=x').toString('base64url')}`, { key: await sidecar.keyFor('alice', 'one') })
+  t.equal(errorCode(made), 'ERR_SESSION_MISMATCH', 'nor can anybody make one up')
+  t.equal(server.messages.length, arrived)
+  t.equal((await call(one.endpoint(), { key: await sidecar.keyFor('alice', 'one'), body: rpc('ping') })).status, 202)
+})
+
+t.test('T1: an agent of 2024-11-05 sees and calls what it may, and hears of what it may not where it listens', async (t) => {
+  const { server, sidecar, url } = await start(t, { upstream: ', tools: { deny: ["admin_*"] }' })
+  const { client } = await connect(t, url, await sidecar.keyFor('alice'))
+  t.same((await client.listTools(undefined, NO_TIMEOUT)).tools.map(({ name }) => name), ['whoami', 'count'])
+  await Promise.all([1, 2, 3].map(async () => {
+    const error = await client.callTool({ name: 'admin_drop' }, CallToolResultSchema, NO_TIMEOUT).catch((error: unknown) => error)
+    t.match(error, { code: -32602, message: /Unknown tool: admin_drop/ })
+  }))
+  t.notOk(server.messages.some(({ body }) => body.includes('admin_drop')))
+  t.equal(await whoami(client), 'alice')
+})
+
+for (const endpoint of ['http://127.0.0.1:1/messages', '//127.0.0.1:1/messages', 'http://[broken']) {
+  t.test(`row 40: an agent is never sent to another origin: ${endpoint}`, async (t) => {
+    const upstream = await startUpstream(t, (_seen, response) => { response.writeHead(200, { 'content-type': 'text/event-stream' }).write(`event: endpoint\ndata: ${endpoint}\n\n`) })
+    const sidecar = await startSidecar(t, `
+upstreams: { old: { url: "${upstream.origin}/sse" } }
+principals: { alice: { credentials: { old: { type: api_token, token: { env: TOKEN } } } } }
+`, { env: { TOKEN: freshToken() } })
+    t.type(await call(`${sidecar.proxyUrl}/old/mcp`, { method: 'GET', key: await sidecar.keyFor('alice') }).catch((error: unknown) => error), Error)
+    t.match(sidecar.events.find(({ event }) => event === 'failed'), { code: 'ERR_UPSTREAM_INVALID', reason: /^the endpoint event of its stream names/ })
+  })
+}

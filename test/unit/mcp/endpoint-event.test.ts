@@ -1,0 +1,50 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { EndpointEvent } from '../../../src/mcp/endpoint-event.js'
+
+const rewrite = (endpoint: string): string => `/sidecar?was=${encodeURIComponent(endpoint)}`
+
+/** A stream in these pieces: what came of each, and of the end. */
+function pass (pieces: readonly Buffer[]): string[] {
+  const event = new EndpointEvent(rewrite)
+  return [...pieces.map((piece) => event.write(piece).toString()), event.end().toString()]
+}
+
+const whole = (text: string): string => pass([Buffer.from(text)]).join('')
+
+const STREAMS: Record<string, [came: string, left: string]> = {
+  plain: ['event: endpoint\ndata: /messages?s=1\n\nevent: message\ndata: {}\n\n', 'event: endpoint\ndata: /sidecar?was=%2Fmessages%3Fs%3D1\n\nevent: message\ndata: {}\n\n'],
+  'CR LF, and the data first': ['data:/m\r\nevent:endpoint\r\nid: 7\r\n\r\n: ping\r\n\r\n', 'event:endpoint\nid: 7\ndata: /sidecar?was=%2Fm\n\n: ping\r\n\r\n'],
+  'CR alone': ['event: endpoint\rdata: /m\r\rdata: x\r\r', 'event: endpoint\ndata: /sidecar?was=%2Fm\n\ndata: x\r\r'],
+  'in two lines': ['event: endpoint\ndata: /a\ndata: b\n\n', 'event: endpoint\ndata: /sidecar?was=%2Fa%0Ab\n\n'],
+  'behind comments, a priming event and a byte order mark': ['\ufeff: hi\n\nid: 1\nretry: 5\n\n:\nevent: endpoint\n: in between\ndata: /m\n\n', '\ufeff: hi\n\nid: 1\nretry: 5\n\n:\nevent: endpoint\n: in between\ndata: /sidecar?was=%2Fm\n\n'],
+  'another first event': ['event: message\ndata: {}\n\nevent: endpoint\ndata: /m\n\n', 'event: message\ndata: {}\n\nevent: endpoint\ndata: /m\n\n'],
+  'no event name': ['data: /m\n\n', 'data: /m\n\n'],
+  'the last event name counts': ['event: message\nevent: endpoint\ndata: /m\nevent: x\n\n', 'event: message\nevent: endpoint\ndata: /m\nevent: x\n\n'],
+  'an end without its blank line': ['event: endpoint\ndata: /m\n', 'event: endpoint\ndata: /m\n'],
+  'nothing but comments': [': a\n: b\n', ': a\n: b\n'],
+  nothing: ['', ''],
+}
+
+for (const [name, [came, left]] of Object.entries(STREAMS)) {
+  t.test(`T2: the endpoint of a stream, ${name}, however it is cut`, async (t) => {
+    t.equal(whole(came), left)
+    const bytes = Buffer.from(came)
+    fc.assert(fc.property(fc.array(fc.nat(bytes.length), { maxLength: 6 }), (cuts) => {
+      const at = [0, ...cuts.sort((a, b) => a - b), bytes.length]
+      return pass(at.slice(1).map((end, i) => bytes.subarray(at[i], end))).join('') === left
+    }))
+  })
+}
+
+t.test('row 31: comments leave as they come, so that a silent stream is kept alive', async (t) => {
+  t.same(pass([': ping\n', '\n', ': ping', '\n\n', 'event: endpoint\n', 'data: /m\n\n', 'rest'].map((text) => Buffer.from(text))),
+    [': ping\n', '\n', '', ': ping\n\n', '', 'event: endpoint\ndata: /sidecar?was=%2Fm\n\n', 'rest', ''])
+})
+
+t.test('row 43: what is too long for an endpoint goes as it came, and is not kept', async (t) => {
+  const long = `event: endpoint\ndata: ${'a'.repeat(20_000)}\n\n`
+  const half = Buffer.from(long).subarray(0, 10_000)
+  t.same(pass([half, Buffer.from(long).subarray(10_000, 17_000), Buffer.from(long).subarray(17_000)]).join(''), long)
+  t.equal(whole(`event: message\ndata: ${'a'.repeat(20_000)}\n\n`), `event: message\ndata: ${'a'.repeat(20_000)}\n\n`)
+})
