@@ -54,7 +54,7 @@ export class Generation {
     this.#subjects = new Subjects({ config, vault, clock, emit })
     const keys = { find: directory.find.bind(directory), seek: config.state.driver === 'memory' ? undefined : sessions.seek.bind(sessions) }
     const credentialFor = (caller: Caller, upstream: string): CredentialSource | undefined => principals.find(caller.principal, upstream) ?? this.#subjects.find(caller, upstream)
-    this.front = createFront({ ...lasting, config, keys, jwts: this.#jwts, credentialFor, policyFor: policies.find.bind(policies) })
+    this.front = createFront({ ...lasting, generation: this, config, keys, jwts: this.#jwts, credentialFor, policyFor: policies.find.bind(policies) })
     this.admin = createAdmin({
       ...lasting,
       control: controlOf(lasting),
@@ -78,7 +78,7 @@ export class Generation {
 
   /** It has been succeeded: ends once what is under way in it has come to its end. */
   async retire (): Promise<void> {
-    await this.#lasting.calls.settled()
+    await this.#lasting.calls.settled(this)
     await this.close()
   }
 

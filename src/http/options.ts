@@ -30,6 +30,8 @@ export interface ProxyOptions {
   readonly emit: Emit
   readonly limits: Limits
   readonly calls: OpenCalls
+  /** Whose application this is: it is kept up until the last of its calls has ended. */
+  readonly generation: object
 }
 
 export interface RouteOptions extends ProxyOptions {

@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js'
 import { CallToolResultSchema } from '@modelcontextprotocol/sdk/types.js'
@@ -108,5 +109,26 @@ principals: { alice: { credentials: { old: { type: api_token, token: { env: TOKE
 `, { env: { TOKEN: freshToken() } })
     t.type(await call(`${sidecar.proxyUrl}/old/mcp`, { method: 'GET', key: await sidecar.keyFor('alice') }).catch((error: unknown) => error), Error)
     t.match(sidecar.events.find(({ event }) => event === 'failed'), { code: 'ERR_UPSTREAM_INVALID', reason: /^the endpoint event of its stream names/ })
+  })
+}
+
+const STRANGE: Record<string, [headers: Record<string, string>, stream: string]> = {
+  'in an event behind the first one': [{}, 'event: endpoint\ndata: /messages\n\nevent: endpoint\ndata: http://127.0.0.1:1/\n\n'],
+  'in an event behind a message': [{}, 'data: {}\n\nevent: endpoint\ndata: http://127.0.0.1:1/\n\n'],
+  'of a type that only some clients read': [{ 'content-type': 'text/event-streams' }, 'event: endpoint\ndata: http://127.0.0.1:1/\n\n'],
+  'with the origin of its server in a blob': [{}, 'event: endpoint\ndata: blob:ORIGIN/x\n\n'],
+  'in a coding': [{ 'content-encoding': 'gzip' }, gzipSync('event: endpoint\ndata: http://127.0.0.1:1/\n\n').toString('latin1')],
+}
+
+for (const [what, [headers, stream]] of Object.entries(STRANGE)) {
+  t.test(`row 40: a stream that names another origin ${what} is ended`, async (t) => {
+    const upstream = await startUpstream(t, (_seen, response) => { response.writeHead(200, { 'content-type': 'text/event-stream', ...headers }).write(stream.replace('ORIGIN', upstream.origin), 'latin1') })
+    const sidecar = await startSidecar(t, `
+upstreams: { old: { url: "${upstream.origin}/sse" } }
+principals: { alice: { credentials: { old: { type: api_token, token: { env: TOKEN } } } } }
+`, { env: { TOKEN: freshToken() } })
+    const seen = await call(`${sidecar.proxyUrl}/old/mcp`, { method: 'GET', key: await sidecar.keyFor('alice') }).then(({ status, body }) => `${status} ${body}`, () => 'cut')
+    t.match(seen, /^(?:cut|502 .*ERR_UPSTREAM_INVALID)/)
+    t.match(sidecar.events.find(({ event }) => event === 'failed'), { code: 'ERR_UPSTREAM_INVALID', reason: /stream/ })
   })
 }
