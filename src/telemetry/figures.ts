@@ -15,8 +15,10 @@ export interface CallFigures {
   readonly upstream: string
   readonly rpc_method: string
   readonly total: number
-  /** Answered by an error of the sidecar or by a 5xx, or broken off. */
+  /** Answered by a 5xx, by the upstream or the sidecar, or broken off. */
   readonly failed: number
+  /** Refused by the sidecar, for what its caller did. */
+  readonly refused: number
 }
 
 export interface Distribution {
@@ -35,17 +37,16 @@ export interface Sample {
   readonly value: number
 }
 
-const FAILED = new Set(['error', 'broken'])
-
 /** @param requests samples of `requests_total` */
 export function callFigures (requests: readonly Sample[]): CallFigures[] {
-  const found = new Map<string, { upstream: string, rpc_method: string, total: number, failed: number }>()
+  const found = new Map<string, { upstream: string, rpc_method: string, total: number, failed: number, refused: number }>()
   for (const { labels, value } of requests) {
     const [upstream, method] = [String(labels.upstream), String(labels.rpc_method)]
-    const entry = found.get(`${method} ${upstream}`) ?? { upstream, rpc_method: method, total: 0, failed: 0 }
+    const entry = found.get(`${method} ${upstream}`) ?? { upstream, rpc_method: method, total: 0, failed: 0, refused: 0 }
     found.set(`${method} ${upstream}`, entry)
     entry.total += value
-    if (FAILED.has(String(labels.outcome)) || Number(labels.status) >= 500) entry.failed += value
+    if (labels.outcome === 'broken' || Number(labels.status) >= 500) entry.failed += value
+    else if (labels.outcome === 'error') entry.refused += value
   }
   return [...found.values()]
 }

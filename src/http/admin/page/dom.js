@@ -48,7 +48,10 @@ export class Rows {
       if (this.#table.children[place] !== row.element) this.#table.insertBefore(row.element, this.#table.children[place] ?? null)
     })
     for (const key of gone) {
-      this.#rows.get(key).element.remove()
+      const { element } = this.#rows.get(key)
+      // Who was there with the keyboard shall not begin again at the top.
+      if (element.contains(document.activeElement)) this.#table.parentElement.focus()
+      element.remove()
       this.#rows.delete(key)
     }
   }

@@ -1,7 +1,7 @@
 import { byId, say } from './dom.js'
 import { time } from './reckon.js'
 
-const [WIDTH, HEIGHT, FLOOR, ROOF] = [720, 190, 160, 24]
+const [WIDTH, HEIGHT, FLOOR, ROOF] = [720, 180, 150, 40]
 
 /** Draws how many calls cost how much; the promise is that they end left of the line. @param target seconds, one of the bounds */
 export function draw ({ plain, refreshed }, target) {
@@ -24,10 +24,10 @@ export function draw ({ plain, refreshed }, target) {
     }
     const count = stack.plain + stack.refreshed
     if (count > 0) svg.append(shape('text', { x: (i + 0.5) * step, y: top - 4, class: count * 20 < most ? 'minor' : '' }, compact(count)))
-    svg.append(shape('text', { x: (i + 0.5) * step, y: FLOOR + 17, class: i % 3 === 1 ? '' : 'minor' }, stack.bound === Infinity ? 'more' : `≤${time(stack.bound).replace(' ', '\u202f')}`))
+    if (stack.bound !== Infinity) svg.append(shape('text', { x: (i + 1) * step, y: FLOOR + 22, class: i % 3 === 1 ? '' : 'minor' }, time(stack.bound).replace(' ', '\u202f')))
   })
   const x = (bounds.indexOf(target) + 1) * step
-  svg.append(shape('line', { class: 'target', x1: x, x2: x, y1: 4, y2: FLOOR }), shape('text', { class: 'target', x: x - 5, y: 13 }, `target ${time(target)}`))
+  svg.append(shape('line', { class: 'target', x1: x, x2: x, y1: 4, y2: FLOOR }), shape('text', { class: 'target', x: x - 5, y: 18 }, `target ${time(target)}`))
   holder.replaceChildren(svg)
 }
 

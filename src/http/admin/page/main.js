@@ -30,7 +30,10 @@ function watch () {
       history.forget()
       names.clear()
     },
-    onEvent: ({ name, data }) => name === 'figures' ? figures(data) : names[name]?.(data),
+    onEvent ({ name, data }) {
+      name === 'figures' ? figures(data) : names[name]?.(data)
+      ticked()
+    },
     onRefused: refused,
   })
 }
@@ -42,7 +45,6 @@ function figures (data) {
   byId('names').hidden = token === null
   byId('locked').hidden = token !== null || !data.api
   byId('off').hidden = token !== null || data.api
-  ticked()
 }
 
 function ticked () {
@@ -71,8 +73,8 @@ async function ask (method, path) {
   const answer = await fetch(`v1/${path}`, { method, headers: { authorization: `Bearer ${token}` }, cache: 'no-store', credentials: 'omit', redirect: 'error' })
     .catch(() => { throw new Error('mcp-valet cannot be reached.') })
   if (answer.ok) return
-  const { error } = await answer.json().catch(() => ({ error: { message: `It was answered with ${answer.status}.`, details: [] } }))
-  throw new Error([error.message, ...error.details.map(({ message }) => message)].join(' '))
+  const { error } = await answer.json().catch(() => ({ error: { message: `it was answered with ${answer.status}`, details: [] } }))
+  throw new Error(error.details.length === 0 ? error.message : error.details.map(({ message }) => message).join('; '))
 }
 
 byId('unlock').addEventListener('submit', (event) => {

@@ -125,7 +125,7 @@ function button (cell, label, about, row, { question, act, done }) {
       await act()
       say(byId('news'), `${about}: ${done}`)
     } catch (problem) {
-      say(error, shown(problem.message, 300))
+      say(error, `${label} failed: ${shown(problem.message, 300)}`)
     } finally {
       press.disabled = false
       if (row.isConnected) press.focus()
