@@ -106,6 +106,6 @@ export class EventReader {
   read (text) {
     const blocks = (this.#rest + text).split('\n\n')
     this.#rest = blocks.pop()
-    return blocks.map((block) => /^event: (\w+)\ndata: (.*)$/.exec(block)).filter((match) => match !== null).map(([, name, data]) => ({ name, data: JSON.parse(data) }))
+    return blocks.map((block) => /^event: (\w+)\ndata: ([^\n]*)$/.exec(block)).filter((match) => match !== null).map(([, name, data]) => ({ name, data: JSON.parse(data) }))
   }
 }
