@@ -6,8 +6,8 @@ import { levelOf, messageOf, type Level } from './levels.js'
 const KEPT: ReadonlySet<ValetEvent['event']> = new Set([
   'refresh', 'rejected', 'replayed', 'denied', 'failed', 'anonymous', 'state_failed', 'session_created', 'session_revoked', 'principal_put', 'principal_deleted',
 ] as const)
-/** What an agent can cause with each of its calls: kept once a kind, with a count, so that it drives nothing else out. */
-const REPEATED: ReadonlySet<ValetEvent['event']> = new Set(['rejected', 'replayed', 'denied', 'failed', 'anonymous'] as const)
+/** What an agent can cause with each of its calls or runs: kept once a kind, with a count, so that it drives nothing else out. */
+const REPEATED: ReadonlySet<ValetEvent['event']> = new Set(['rejected', 'replayed', 'denied', 'failed', 'anonymous', 'session_created', 'session_revoked'] as const)
 /** What makes two of them the same. The name of a tool is none: an agent may make up as many as it likes. */
 const KIND = ['event', 'code', 'reason', 'outcome', 'status', 'principal', 'agent', 'upstream'] as const
 /** No field ever holds a token: `token` is a fingerprint. */
