@@ -17,6 +17,7 @@ import type { ToolPolicies } from './policy/tool-policy.js'
 import type { Vault } from './state/vault.js'
 import type { Emit } from './telemetry/events.js'
 import type { Metrics } from './telemetry/metrics.js'
+import type { RecentEvents } from './telemetry/recent.js'
 
 /** What outlives every config, and is handed from one generation to the next. */
 export interface Lasting {
@@ -28,6 +29,7 @@ export interface Lasting {
   readonly policies: ToolPolicies
   readonly calls: OpenCalls
   readonly metrics: Metrics
+  readonly recent: RecentEvents
   readonly limits: Limits
   readonly clock: Clock
   readonly emit: Emit
@@ -45,6 +47,7 @@ export class Generation {
   readonly #jwts: JwtCallers | undefined
   readonly #subjects: Subjects
   readonly #lasting: Lasting
+  readonly #succeeded = new AbortController()
 
   constructor (config: Config, lasting: Lasting) {
     const { vault, principals, directory, sessions, policies, clock, emit } = lasting
@@ -58,6 +61,7 @@ export class Generation {
     this.admin = createAdmin({
       ...lasting,
       control: controlOf(lasting),
+      succeeded: this.#succeeded.signal,
       token: config.admin.token,
       callers: config.callers,
       listen: config.admin.listen,
@@ -78,11 +82,13 @@ export class Generation {
 
   /** It has been succeeded: ends once what is under way in it has come to its end. */
   async retire (): Promise<void> {
+    this.#succeeded.abort()
     await this.#lasting.calls.settled(this)
     await this.close()
   }
 
   async close (): Promise<void> {
+    this.#succeeded.abort()
     await Promise.all([this.front.close(), this.admin.close(), this.#subjects.close()])
   }
 }

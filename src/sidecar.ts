@@ -22,6 +22,7 @@ import { openState } from './state/open.js'
 import { Seal } from './state/seal.js'
 import type { Emit, RefreshEvent, ReloadCause, ValetEvent } from './telemetry/events.js'
 import { createMetrics, type Metrics } from './telemetry/metrics.js'
+import { RecentEvents } from './telemetry/recent.js'
 import { VERSION } from './version.js'
 
 /** A sidecar that runs. */
@@ -74,7 +75,8 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   const types = options.credentialTypes ?? {}
   const { vault, key, previousKeys } = await openState(config.state)
   const metrics = createMetrics(VERSION, () => principals.census(current.config.upstreams.keys(), clock.now()))
-  const emit = emitter(metrics, listenersOf(options))
+  const recent = new RecentEvents(clock)
+  const emit = emitter(metrics, [(event) => recent.observe(event), ...listenersOf(options)])
   const principals = new Principals({ configured: config.principals.values(), complete: config.complete, types, vault, clock, emit })
   const calls = new OpenCalls({ clock, emit })
   const front = new Listener(limits, frontErrors(emit).clientErrorHandler)
@@ -120,6 +122,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       sessions,
       calls,
       metrics,
+      recent,
       limits,
       clock,
       emit,

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import { Counter, Gauge, Histogram, Registry, type Metric } from 'prom-client'
 import type { CallEvent, CredentialCensus, ValetEvent } from './events.js'
+import { callFigures, distributionOf, type Figures } from './figures.js'
 import { FastHistogram } from './histogram.js'
 
 /** Seconds. One bucket ends at 0.1, the promise made to users; the rest begin far below it. */
@@ -13,6 +14,8 @@ export interface Metrics {
   know (upstreams: readonly string[]): void
   /** The exposition in Prometheus' text format, and its content type. */
   expose (): Promise<{ type: string, text: string }>
+  /** The same in short, for people. */
+  figures (): Promise<Figures>
 }
 
 /**
@@ -35,6 +38,7 @@ export function createMetrics (version: string, census: () => readonly Credentia
       takeCensus(series, census())
       return { type: registry.contentType, text: await registry.metrics() }
     },
+    figures: async () => await figuresOf(series, census()),
   }
 }
 
@@ -101,6 +105,21 @@ function recordCall (series: Series, call: CallEvent): void {
 /** An upstream may make up hundreds of statuses; those that are registered are few. 0: the agent left first. */
 function statusLabel (status: number): string {
   return status === 0 || status in STATUS_CODES ? String(status) : 'other'
+}
+
+async function figuresOf ({ requests, overhead, upstreamDuration, streams }: Series, credentials: readonly CredentialCensus[]): Promise<Figures> {
+  const { values } = await overhead.get()
+  const { sum, count } = distributionOf((await upstreamDuration.get()).values)
+  return {
+    calls: callFigures((await requests.get()).values),
+    overhead: {
+      plain: distributionOf(values.filter(({ labels }) => labels.refreshed === 'false')),
+      refreshed: distributionOf(values.filter(({ labels }) => labels.refreshed === 'true')),
+    },
+    upstream: { sum, count },
+    streams: (await streams.get()).values.reduce((total, { value }) => total + value, 0),
+    credentials,
+  }
 }
 
 function takeCensus (series: Series, census: readonly CredentialCensus[]): void {
