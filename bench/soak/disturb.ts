@@ -49,7 +49,8 @@ async function reloads (world: World, every: number, done: Disturbances): Promis
   for (let turn = 1; ; turn++) {
     await world.wait(every * between(0.7, 1.1))
     if (world.signal.aborted) return
-    if (await world.sidecar.reload(world.config(turn))) done.reloads++
-    else world.ledger.wrong('a config that was not taken up', `after SIGHUP number ${turn}`)
+    if (turn % 4 === 0 && !await world.sidecar.reload({ ...world.config(turn), nonsense: true }, 'refused')) world.ledger.wrong('a bad config was not refused', `in turn ${turn}`)
+    if (await world.sidecar.reload(world.config(turn), 'ok')) done.reloads++
+    else world.ledger.wrong('a config that was not taken up', `in turn ${turn}`)
   }
 }

@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline'
 
 /** A session key, a JWT, a refresh token of the demo's issuer: what no line of a log may hold. */
 const SECRETS = /vk_[\w-]{43}|eyJ[\w-]{8,}\.[\w-]{8,}\.|rt_[\w-]{8,}\.\d+\./
-const FAULTS = ['internal_error', 'state_failed', 'reload_refused']
+const FAULTS = ['internal_error', 'state_failed']
 
 export interface LogFindings {
   readonly lines: number

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -27,8 +27,8 @@ export interface Sidecar {
   readonly alive: boolean
   /** Whether it goes on with a config that has changed when it is sent SIGHUP, which ends a process that does not listen for it. */
   readonly reloads: boolean
-  /** Writes the config anew and sends SIGHUP. @returns whether it says that it goes on with that one */
-  reload (config: object): Promise<boolean>
+  /** Writes the config anew and sends SIGHUP. @returns whether it says of that one what is expected */
+  reload (config: object, expected: 'ok' | 'refused'): Promise<boolean>
 }
 
 export async function startSidecar (dir: string, config: object, env: Record<string, string>): Promise<Sidecar> {
@@ -41,7 +41,7 @@ export async function startSidecar (dir: string, config: object, env: Record<str
 
   const metrics = async (): Promise<string> => await (await fetch(`${admin}/metrics`, { signal: AbortSignal.timeout(ADMIN_PATIENCE) })).text()
   const status = (field: string): string => new RegExp(`^${field}:\\s+(\\S+)`, 'm').exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1] ?? ''
-  const reloadsSoFar = async (): Promise<number> => total(await metrics(), 'mcp_valet_config_reloads_total', 'outcome="ok"')
+  const reloadsSoFar = async (outcome: string): Promise<number> => total(await metrics(), 'mcp_valet_config_reloads_total', `outcome="${outcome}"`)
 
   return {
     child,
@@ -74,11 +74,12 @@ export async function startSidecar (dir: string, config: object, env: Record<str
     get alive () { return child.process.exitCode === null && child.process.signalCode === null },
     // The mask of signals that a process catches; SIGHUP is the first.
     get reloads () { return (Number.parseInt(status('SigCgt').slice(-1), 16) & 1) === 1 },
-    async reload (next) {
-      const before = await reloadsSoFar()
-      writeFileSync(file, stringify(next))
+    async reload (next, expected) {
+      const before = await reloadsSoFar(expected)
+      writeFileSync(`${file}.new`, stringify(next))
+      renameSync(`${file}.new`, file)
       child.process.kill('SIGHUP')
-      for (const end = Date.now() + ADMIN_PATIENCE; Date.now() < end; await sleep(100)) if (await reloadsSoFar() > before) return true
+      for (const end = Date.now() + ADMIN_PATIENCE; Date.now() < end; await sleep(100)) if (await reloadsSoFar(expected) > before) return true
       return false
     },
   }

@@ -5,7 +5,8 @@ import { MARK } from '../hop.js'
 import type { Trail } from '../ledger.js'
 import { between, type World } from '../world.js'
 
-const TIMEOUT = 75_000
+/** Above the deadline of a call and the patience with its upstream together. */
+const TIMEOUT = 50_000
 type Ask = <T>(what: string, work: () => Promise<T>) => Promise<T | undefined>
 
 /**
