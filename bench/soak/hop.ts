@@ -100,7 +100,11 @@ export async function startHop (ledger: Ledger): Promise<Hop> {
       }
       answer.on('error', () => res.destroy()).pipe(res)
     })
-    forward.on('error', () => res.destroy())
+    forward.on('error', () => {
+      // The server behind has closed a connection that had rested: that is between the two of them, and no fault to declare.
+      if (forward.reusedSocket && !res.headersSent && !res.destroyed) pass(req, res, body, cut, mark)
+      else res.destroy()
+    })
     res.once('close', () => { if (!res.writableFinished) forward.destroy() })
     forward.end(body)
   }

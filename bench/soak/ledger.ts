@@ -21,12 +21,15 @@ export class Ledger {
   /** The first failures of ours, told in full. */
   readonly examples: string[] = []
   readonly #hidden: ReadonlySet<Fault>
+  readonly #tell: (line: string) => void
   readonly #open = new Map<string, Trail>()
   readonly #troubles = new Map<string, Trouble>()
   #last = 0
 
-  constructor (hidden: readonly Fault[] = []) {
+  /** @param tell is told of each failure of ours as it happens, as far as there are not many of its name */
+  constructor (hidden: readonly Fault[] = [], tell: (line: string) => void = () => {}) {
     this.#hidden = new Set(hidden)
+    this.#tell = tell
   }
 
   begin (principal: string, what: string): Trail {
@@ -117,7 +120,10 @@ export class Ledger {
     const counts = this.failures[whose]
     counts.set(name, (counts.get(name) ?? 0) + 1)
     if (authentication) this.authentication[whose]++
-    if (whose === 'ours' && (counts.get(name) as number) <= EXAMPLES) this.examples.push(`${new Date().toISOString()} ${name}: ${more}`)
+    if (whose === 'injected' || (counts.get(name) as number) > EXAMPLES) return
+    const example = `${new Date().toISOString()} ${name}: ${more}`
+    this.examples.push(example)
+    this.#tell(`a failure of ours: ${example}`)
   }
 
   #count (fault: Fault): void {

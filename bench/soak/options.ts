@@ -8,6 +8,8 @@ export interface Options {
   /** Faults that are made and not declared, to show that the run fails then. */
   hide: Fault[]
   json: string | undefined
+  /** Where the sidecar's log goes when it is over. */
+  log: string | undefined
 }
 
 /** Below this many minutes memory and descriptors are shown and not judged: the collector has hardly begun. */
@@ -22,11 +24,12 @@ an agent sees is one that it had to see, or a failure of mcp-valet.
   --minutes N    how long (default 20); may be a fraction
   --agents N     agents that call one tool after another (default 24)
   --json FILE    writes the figures to a file, too
+  --log FILE     keeps the sidecar's log, too: each failure is there under its request_id
   --hide LIST    does not declare faults of these kinds: shows that the run fails then
                  (${FAULTS.join(', ')})
   --help         this
 
-Ctrl-C ends it early, with the report. Exit code: 0 within its bounds, 1 not, 2 for options that make no sense.
+Linux only, as memory and descriptors are read from /proc. Ctrl-C ends it early, with the report. Exit code: 0 within its bounds, 1 not, 2 for options that make no sense.
 
 Bounds: no failure but those that were made; memory of the last third ≤1.05 × that of the middle one; descriptors flat, and back where
 they began once everybody has gone; less than 1 % of calls fail for authentication, whatever was made to fail; the stream that
@@ -41,6 +44,7 @@ export function readOptions (argv: string[]): Options | undefined {
       minutes: { type: 'string', default: '20' },
       agents: { type: 'string', default: '24' },
       json: { type: 'string' },
+      log: { type: 'string' },
       hide: { type: 'string', default: '' },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -49,7 +53,7 @@ export function readOptions (argv: string[]): Options | undefined {
   const minutes = Number(values.minutes)
   if (!(minutes > 0 && minutes <= 10_080)) throw new Error(`--minutes wants a number above 0, a week's at most, not "${values.minutes}"`)
   if (!/^[1-9]\d{0,3}$/.test(values.agents)) throw new Error(`--agents wants a positive number, not "${values.agents}"`)
-  return { minutes, agents: Number(values.agents), json: values.json, hide: kinds(values.hide) }
+  return { minutes, agents: Number(values.agents), json: values.json, log: values.log, hide: kinds(values.hide) }
 }
 
 function kinds (list: string): Fault[] {

@@ -1,6 +1,6 @@
 /** `npm run soak`: hours of an agent's life in minutes, with everything around the sidecar failing at random. */
 import { setMaxListeners } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -31,13 +31,14 @@ const say = (line: string): void => { process.stderr.write(`${line}\n`) }
 
 async function soak (options: Options, dir: string, stop: AbortController): Promise<Results> {
   const totalMs = options.minutes * 60_000
-  const world = await createWorld(dir, options.hide, stop.signal)
+  const world = await createWorld(dir, options.hide, stop.signal, say)
   const { ledger, sidecar, hop, issuer } = world
   const exited = new Promise<void>((resolve) => { sidecar.child.process.once('exit', () => { stop.abort(stop.signal.aborted ? undefined : 'the sidecar has ended'); resolve() }) })
   try {
     const started = performance.now()
     const start = await look(world, started)
     const silent = await openSilent(world)
+    say(`soaking mcp-valet at ${sidecar.proxyUrl}, process ${sidecar.child.pid}, for ${options.minutes} minutes; Ctrl-C ends it early, with the report`)
     hop.failing = issuer.failing = true
     const { agents, visits, counted, disturbances } = await crowd(world, options.agents, totalMs)
     const timer = setTimeout(() => stop.abort('time'), totalMs)
@@ -87,6 +88,7 @@ async function soak (options: Options, dir: string, stop: AbortController): Prom
       exitCode: sidecar.child.process.exitCode,
     }
   } finally {
+    if (options.log !== undefined) copyFileSync(sidecar.child.log, options.log)
     await stopAll()
     await world.close()
   }

@@ -35,7 +35,7 @@ export async function startSidecar (dir: string, config: object, env: Record<str
   const file = join(dir, 'valet.yaml')
   const heapFile = join(dir, 'heap.json')
   writeFileSync(file, stringify(config))
-  const child = start(process.execPath, ['--import', PROBE, CLI, 'serve', '-c', file], join(dir, 'sidecar.log'), { ...env, SOAK_PROBE: heapFile })
+  const child = start(process.execPath, ['--import', PROBE, CLI, 'serve', '-c', file], join(dir, 'sidecar.log'), { ...env, SOAK_PROBE: heapFile }, true)
   const line = await until(child, () => readFileSync(child.log, 'utf8').split('\n').find((text) => text.includes('"event":"listening"')))
   const { proxy, admin } = JSON.parse(line) as { proxy: string, admin: string }
 

@@ -34,8 +34,8 @@ export interface World {
   close (): Promise<void>
 }
 
-export async function createWorld (dir: string, hide: readonly Fault[], signal: AbortSignal): Promise<World> {
-  const ledger = new Ledger(hide)
+export async function createWorld (dir: string, hide: readonly Fault[], signal: AbortSignal, tell: (line: string) => void): Promise<World> {
+  const ledger = new Ledger(hide, tell)
   const hop = await startHop(ledger)
   const url = `${hop.url}/mcp`
   const issuer = await startIssuer(ledger, url)
