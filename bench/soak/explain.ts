@@ -13,7 +13,7 @@ export interface Seen {
 /** What was made to go wrong for that exchange. */
 export interface Made {
   readonly fault: CallFault | undefined
-  /** The last word of the issuer to this principal was a fault, lately. */
+  /** The issuer has failed this principal lately, and not answered it since, or not in time. */
   readonly issuerFailed: boolean
   /** The principal's grant was ended by its issuer. */
   readonly revoked: boolean

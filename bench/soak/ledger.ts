@@ -3,13 +3,16 @@ import type { CallFault, Fault, IssuerFault } from './faults.js'
 
 /** A renewal is tried again after a minute at most; with the time that a call may wait, longer than this no fault explains anything. */
 const EXPLAINS_FOR = 95_000
+/** What is left to do once the issuer has answered: to write the tokens to disk, which a busy machine takes its time for. */
+const TAKEN_IN_WITHIN = 5_000
 /** Of each name. */
 const EXAMPLES = 4
 
 /** One exchange of an agent, from its start. */
 export interface Trail { readonly id: string, readonly principal: string, readonly what: string, readonly startedAt: number, fault: CallFault | undefined }
 
-interface Trouble { last: { at: number, fault: boolean } | undefined, revokedAt: number, restoredAt: number }
+/** `failedAt`: when the issuer failed a principal for the last time; `answeredAt`: when it has answered again since. */
+interface Trouble { failedAt: number, answeredAt: number, revokedAt: number, restoredAt: number }
 
 /** What was made to go wrong, what agents saw, and whether the one explains the other. Times on the monotonic scale. */
 export class Ledger {
@@ -48,10 +51,12 @@ export class Ledger {
     trail.fault = fault
   }
 
-  /** The issuer has answered a principal, or has not. */
+  /** A principal has asked the issuer, which answers as it should, or fails. */
   asked (principal: string, fault: IssuerFault | undefined): void {
     if (fault !== undefined) this.#count(fault)
-    this.#trouble(principal).last = { at: performance.now(), fault: fault !== undefined && !this.#hidden.has(fault) }
+    const trouble = this.#trouble(principal)
+    if (fault === undefined) trouble.answeredAt = Math.min(trouble.answeredAt, performance.now())
+    else if (!this.#hidden.has(fault)) Object.assign(trouble, { failedAt: performance.now(), answeredAt: Infinity })
   }
 
   revoked (principal: string): void {
@@ -82,11 +87,11 @@ export class Ledger {
   }
 
   #madeFor (trail: Trail): Made {
-    const { last, revokedAt, restoredAt } = this.#trouble(trail.principal)
+    const { failedAt, answeredAt, revokedAt, restoredAt } = this.#trouble(trail.principal)
     const now = performance.now()
     return {
       fault: trail.fault !== undefined && this.#hidden.has(trail.fault) ? undefined : trail.fault,
-      issuerFailed: last !== undefined && last.fault && now - last.at < EXPLAINS_FOR,
+      issuerFailed: now - failedAt < EXPLAINS_FOR && trail.startedAt < answeredAt && now < answeredAt + TAKEN_IN_WITHIN,
       revoked: revokedAt <= now && trail.startedAt <= restoredAt,
     }
   }
@@ -133,7 +138,7 @@ export class Ledger {
   #trouble (principal: string): Trouble {
     const known = this.#troubles.get(principal)
     if (known !== undefined) return known
-    const fresh: Trouble = { last: undefined, revokedAt: Infinity, restoredAt: -Infinity }
+    const fresh: Trouble = { failedAt: -Infinity, answeredAt: Infinity, revokedAt: Infinity, restoredAt: -Infinity }
     this.#troubles.set(principal, fresh)
     return fresh
   }

@@ -5,7 +5,13 @@ import type { Caller, Exchange } from '../exchange.js'
 import type { Emit } from '../telemetry/events.js'
 import { answered, fail } from './conclude.js'
 
-interface OpenCall { readonly exchange: Exchange, readonly reply: FastifyReply, cancelExpiry: (() => void) | undefined }
+interface OpenCall {
+  readonly exchange: Exchange
+  readonly reply: FastifyReply
+  cancelExpiry: (() => void) | undefined
+  /** Somebody waits for its end (`settled`). */
+  awaited: boolean
+}
 
 /** The calls under way on the agents' listener, so that those of a session can be ended with it. */
 export class OpenCalls {
@@ -50,7 +56,7 @@ export class OpenCalls {
   }
 
   begin (exchange: Exchange, reply: FastifyReply): void {
-    this.#calls.set(exchange, { exchange, reply, cancelExpiry: undefined })
+    this.#calls.set(exchange, { exchange, reply, cancelExpiry: undefined, awaited: false })
   }
 
   /**
@@ -72,10 +78,15 @@ export class OpenCalls {
     for (const watcher of this.#watchers) watcher(exchange)
   }
 
-  /** Resolves once everything that is under way now has ended. */
+  /**
+   * Resolves once everything that is under way now has ended, but for what somebody who asked before waits for: of those who ask in
+   * turn, each waits for what has begun since the one before. A stream may live for days, and must not hold up all who come later.
+   */
   async settled (): Promise<void> {
-    const waiting = new Set(this.#calls.keys())
-    if (waiting.size === 0) return
+    const own = [...this.#calls.values()].filter(({ awaited }) => !awaited)
+    if (own.length === 0) return
+    for (const call of own) call.awaited = true
+    const waiting = new Set(own.map(({ exchange }) => exchange))
     await new Promise<void>((resolve) => {
       const watcher = (exchange: Exchange): void => {
         if (!waiting.delete(exchange) || waiting.size > 0) return

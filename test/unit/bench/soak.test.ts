@@ -27,8 +27,15 @@ t.test('what a sidecar can mend explains nothing', async (t) => {
 
 t.test('what it cannot mend must arrive as it was made', async (t) => {
   const arrives: Partial<Record<typeof CALL_FAULTS[number], Seen>> = {
-    refused_401: coded('ERR_UPSTREAM_UNAUTHORIZED'), refused_403: { ...fine, status: 403 }, no_scope: { ...fine, status: 403 }, status_500: { ...fine, status: 500 },
-    status_503: { ...fine, status: 503 }, status_429: { ...fine, status: 429 }, reset: coded('ERR_UPSTREAM_UNREACHABLE'), cut: broken, hang: coded('ERR_UPSTREAM_TIMEOUT', 504),
+    refused_401: coded('ERR_UPSTREAM_UNAUTHORIZED'),
+    refused_403: { ...fine, status: 403 },
+    no_scope: { ...fine, status: 403 },
+    status_500: { ...fine, status: 500 },
+    status_503: { ...fine, status: 503 },
+    status_429: { ...fine, status: 429 },
+    reset: coded('ERR_UPSTREAM_UNREACHABLE'),
+    cut: broken,
+    hang: coded('ERR_UPSTREAM_TIMEOUT', 504),
   }
   for (const [fault, seen] of Object.entries(arrives) as Array<[typeof CALL_FAULTS[number], Seen]>) {
     t.equal(judge(seen, { ...nothing, fault }), 'injected', fault)
@@ -74,7 +81,9 @@ t.test('the ledger', async (t) => {
   ledger.asked('bob', 'issuer_500')
   t.equal(ledger.end(ledger.begin('bob', 'whoami'), cutOff), 'injected')
   t.equal(ledger.end(ledger.begin('carol', 'whoami'), cutOff), 'ours', 'one principal\'s trouble explains nothing of another\'s')
+  const waiting = ledger.begin('bob', 'whoami')
   ledger.asked('bob', undefined)
+  t.equal(ledger.end(waiting, cutOff), 'injected', 'the answer came as its patience ended')
   t.equal(ledger.end(ledger.begin('bob', 'whoami'), cutOff), 'ours', 'nor does it once the issuer has answered')
 
   const over = coded('ERR_CREDENTIAL_REVOKED')
@@ -107,10 +116,25 @@ function samplesOf (minutes: number, anon: (at: number) => number, descriptors: 
 function resultsOf (samples: readonly Sample[], more: Partial<Results> = {}): Results {
   const start = samples[0] as Sample
   return {
-    date: '', node: '', seconds: samples.at(-1)?.at ?? 0, early: undefined, refreshes: {}, replays: {}, overhead: undefined, visits: { sessions: 1, principals: 1 }, counted: { counted: 1, resumed: 1 },
+    date: '',
+    node: '',
+    seconds: samples.at(-1)?.at ?? 0,
+    early: undefined,
+    refreshes: {},
+    replays: {},
+    overhead: undefined,
+    visits: { sessions: 1, principals: 1 },
+    counted: { counted: 1, resumed: 1 },
     ledger: { calls: 1000, injected: {}, injectedTotal: 0, ours: {}, oursTotal: 0, authentication: { injected: 9, ours: 0 }, made: {}, examples: [] },
-    disturbances: { outages: 1, revocations: 1, reloads: 0, reloadable: false }, silent: { seconds: 900, heardAfter: 1 }, log: { lines: 1, secrets: 0, strange: undefined, faults: {}, errors: {} },
-    start, samples, rest: { ...start, streams: 0 }, thirds: thirds(samples), exitCode: 0, ...more,
+    disturbances: { outages: 1, revocations: 1, reloads: 0, reloadable: false },
+    silent: { seconds: 900, heardAfter: 1 },
+    log: { lines: 1, secrets: 0, strange: undefined, faults: {}, errors: {} },
+    start,
+    samples,
+    rest: { ...start, streams: 0 },
+    thirds: thirds(samples),
+    exitCode: 0,
+    ...more,
   }
 }
 
