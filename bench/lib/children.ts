@@ -14,11 +14,14 @@ export interface Child {
   stop (): Promise<void>
 }
 
-/** Starts a command with nothing of our environment but PATH and what `env` says. */
-export function start (command: string, args: string[], log: string, env: Record<string, string> = {}): Child {
+/**
+ * Starts a command with nothing of our environment but PATH and what `env` says.
+ * @param apart in a process group of its own, which a Ctrl-C at the terminal does not reach
+ */
+export function start (command: string, args: string[], log: string, env: Record<string, string> = {}, apart = false): Child {
   const fd = openSync(log, 'w', 0o600)
   try {
-    return register(spawn(command, args, { stdio: ['ignore', fd, fd], env: environment(env) }), log)
+    return register(spawn(command, args, { stdio: ['ignore', fd, fd], env: environment(env), detached: apart }), log)
   } finally {
     closeSync(fd)
   }

@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -54,6 +55,30 @@ t.test('row 52: a config that cannot be taken up changes nothing, and says why',
   await t.rejects(sidecar.reload(async () => { throw new TypeError('quotes a secret') }))
   t.notMatch(JSON.stringify(sidecar.events), 'quotes a secret')
   await t.rejects(to('upstream: {}'), ConfigError)
+})
+
+t.test('row 52: a stream that lives on under an earlier config holds up nothing of those that came later', async (t) => {
+  const sockets = new Set<Socket>()
+  const upstream = await startUpstream(t, (seen, response, request) => {
+    if (seen.method === 'GET') return response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n')
+    sockets.add(request.socket)
+    answerJson(seen, response)
+  })
+  // Or the connection would close by itself, and show nothing.
+  upstream.server.keepAliveTimeout = 120_000
+  const env = { ALICE: freshToken(), KEY: mintSessionKey().reveal() }
+  const yaml = upstreams(upstream.origin) + PRINCIPALS + session('KEY')
+  const { sidecar, to } = await start(t, yaml, env)
+  const url = `${sidecar.proxyUrl}/tools/mcp`
+  const stream = await open(url, { method: 'GET', key: env.KEY }).head
+  await piece(stream)
+
+  await to(yaml)
+  t.equal((await call(url, { key: env.KEY })).status, 200)
+  t.equal(sockets.size, 1)
+  await to(yaml)
+  await eventually(() => [...sockets].every(({ destroyed }) => destroyed), 'the end of what nobody uses any more')
+  t.notOk(stream.destroyed, 'the stream lives on')
 })
 
 t.test('row 52: what a config says holds from the next call on', async (t) => {
