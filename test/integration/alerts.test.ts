@@ -5,7 +5,8 @@ import { startWard } from '../helpers/faults.js'
 import { promtool, skip as noPrometheus, startPrometheus, until, type Alert, type Prometheus } from '../helpers/prometheus.js'
 import { alertRules, dashboard, panelsOf, rulesText } from '../helpers/watching.js'
 
-const skip = noPrometheus !== false ? noPrometheus : spawnSync('prlimit', ['--version']).status !== 0 && 'there is no prlimit(1) here'
+const canFill = process.env.MCP_VALET_TEST_PROMETHEUS === 'required' || spawnSync('prlimit', ['--version']).status === 0
+const skip = noPrometheus === false && !canFill ? 'there is no prlimit(1) here, to fill a disk for one process' : noPrometheus
 
 /** Windows of the rules are a thirtieth, waits a sixtieth as long here, and a stream counts for fifty. */
 const WINDOWS = 30
@@ -43,8 +44,8 @@ const TOLD: Record<string, Record<string, string>> = {
   McpValetOverheadShareHigh: { upstream: 'churning' },
 }
 const LATER: Record<string, Record<string, string>> = { McpValetDown: { instance: 'mortal' }, McpValetAbsent: {} }
-/** A machine with much else to do may be slow, which is no matter of these faults. */
-const OF_LOAD = /^McpValetOverhead/
+/** A machine with much else to do may be slow, also to be scraped, which is no matter of these faults. */
+const OF_LOAD = /^McpValet(?:Overhead|Down$)/
 
 function fits ({ labels, state }: Alert, name: string, expected: Record<string, string>): boolean {
   return state === 'firing' && labels.alertname === name && Object.entries(expected).every(([label, value]) => labels[label] === value)
@@ -85,6 +86,10 @@ t.test('O2: each alert is told when its fault happens to real sidecars, and none
   t.match([...seen.values()].find(({ labels }) => labels.alertname === 'McpValetUpstreamFailing')?.annotations.summary, /^\d+(?:\.\d+)?% of the calls of gone get no answer from it$/)
 
   await showsIt(t, prometheus)
+  for (const [name, url] of Object.entries(ward.targets)) {
+    const { code, output } = promtool(['check', 'metrics'], await (await fetch(`${url}/metrics`)).text())
+    t.same([code, output.trim()], [0, ''], `promtool finds nothing to object to in the metrics of ${name}`)
+  }
 
   await ward.correctConfig()
   await until(async () => !(await prometheus.alerts()).some(({ labels }) => labels.alertname === 'McpValetReloadRefused') || undefined)
@@ -114,16 +119,3 @@ async function showsIt (t: Test, prometheus: Prometheus): Promise<void> {
     if (selector !== '') t.ok((await prometheus.query(filled(selector))).some(({ metric }) => label in metric), `there are values of ${label} to choose from`)
   }
 }
-
-t.test('O2: promtool finds nothing to object to in the metrics of a sidecar that has seen traffic', { skip }, async (t) => {
-  const ward = await startWard(t)
-  ward.callAll()
-  await ward.breakAll()
-  await sleep(3_000)
-  for (const [name, url] of Object.entries(ward.targets)) {
-    const text = await (await fetch(`${url}/metrics`)).text()
-    const { code, output } = promtool(['check', 'metrics'], text)
-    t.equal(code, 0, name)
-    t.equal(output.trim(), '', name)
-  }
-})

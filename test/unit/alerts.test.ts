@@ -50,6 +50,15 @@ t.test('O2: promtool: the rules are right, and tell each fault and nothing in no
   t.equal(tested.code, 0, tested.output)
 })
 
+t.test('O2: promtool: what docs/operate.md tells to put into the config of Prometheus is right, with these rules', { skip }, async (t) => {
+  const [, yaml = ''] = /^ *```yaml\n(.*?)^ *```$/ms.exec(readFileSync(join(root, 'docs/operate.md'), 'utf8')) ?? []
+  t.equal((parse(yaml) as { scrape_configs: [{ job_name: string }] }).scrape_configs[0].job_name, 'mcp-valet')
+  const folder = t.testdir({ 'prometheus.yml': yaml.replace('/etc/prometheus/rules', RULES) })
+  const { code, output } = promtool(['check', 'config', join(folder, 'prometheus.yml')])
+  t.equal(code, 0, output)
+  t.match(output, /SUCCESS: \d+ rules found/)
+})
+
 t.test('O2: the dashboard can be imported anywhere: its data source is a variable, and it has no id of its own', async (t) => {
   const board = dashboard()
   t.match(board, { id: null, uid: 'mcp-valet', title: 'mcp-valet' })
