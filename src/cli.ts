@@ -32,7 +32,7 @@ program.command('serve', { isDefault: true })
   .action(async ([verb]: string[], options: { config: string, logLevel: string }) => {
     if (verb !== undefined) return unknownVerb(verb)
     const { serve } = await import('./cli/serve.js')
-    finish(await serve({ ...options, env: process.env, stop: stopSignal() }))
+    finish(await serve({ ...options, env: process.env, stop: stopSignal(), onReload: onHangUp }))
   })
 
 const adminUrlOption = (): Option => new Option('--admin-url <url>', 'where the admin listener is, in place of admin.listen in the config: http://host:port or unix:/path.sock').env('MCP_VALET_ADMIN_URL')
@@ -184,6 +184,11 @@ function stopSignal (): AbortSignal {
   }
   process.on('SIGINT', stop).on('SIGTERM', stop)
   return controller.signal
+}
+
+/** A terminal that goes takes the sidecar along; everybody else who hangs up on a daemon wants its config read again. */
+function onHangUp (reload: () => void): void {
+  if (!process.stdout.isTTY) process.on('SIGHUP', reload)
 }
 
 function unknownVerb (verb: string): never {

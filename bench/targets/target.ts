@@ -2,7 +2,7 @@
 import type { Child } from '../lib/children.js'
 import type { Secrets, Upstream } from '../lib/upstream.js'
 
-export type TargetName = 'direct' | 'stock' | 'floor' | 'valet' | 'valet-tools' | 'nginx' | 'caddy'
+export type TargetName = 'direct' | 'stock' | 'floor' | 'valet' | 'valet-open' | 'valet-tools' | 'nginx' | 'caddy'
 
 /** What a row says of itself in the table, with what makes it comparable or not. */
 export const LABELS: Record<TargetName, string> = {
@@ -10,6 +10,7 @@ export const LABELS: Record<TargetName, string> = {
   stock: '@fastify/http-proxy',
   floor: 'node:http + undici',
   valet: 'mcp-valet',
+  'valet-open': 'mcp-valet, policies of *',
   'valet-tools': 'mcp-valet, tools filtered',
   nginx: 'nginx',
   caddy: 'Caddy',

@@ -10,14 +10,14 @@ const CLI = fileURLToPath(new URL('dist/cli.js', ROOT))
 
 /**
  * mcp-valet as `npm run build` made it, with everything on: session key, credential, metrics, log at info into a
- * file. State is in memory. `steady` has an API token as each proxy has; `tools` a policy beside it, so that every call and
- * answer is read; `storm` an access token with a rotating refresh token.
+ * file. State is in memory. `steady` has an API token as each proxy has; `open` policies
+ * that let everything pass beside it, and `tools` one for which every call and answer is read; `storm` an access token with a rotating refresh token.
  */
-export async function startValet (use: 'steady' | 'tools' | 'storm', { upstream, secrets, dir }: Setting): Promise<Target | undefined> {
+export async function startValet (use: 'steady' | 'open' | 'tools' | 'storm', { upstream, secrets, dir }: Setting): Promise<Target | undefined> {
   if (!existsSync(CLI)) return undefined
   const file = join(dir, `valet-${use}.yaml`)
   const base = `http://127.0.0.1:${upstream.port}`
-  writeFileSync(file, use === 'storm' ? storm(base) : steady(base, use === 'tools' ? ', tools: { deny: ["admin_*"] }' : ''), { mode: 0o600 })
+  writeFileSync(file, use === 'storm' ? storm(base) : steady(base, POLICY[use], use === 'open' ? POLICY.open : ''), { mode: 0o600 })
   const child = start(process.execPath, [CLI, 'serve', '-c', file], join(dir, `valet-${use}.log`), {
     BENCH_TOKEN: secrets.token,
     BENCH_SESSION_KEY: secrets.sessionKey,
@@ -26,7 +26,7 @@ export async function startValet (use: 'steady' | 'tools' | 'storm', { upstream,
   const { proxy, admin } = await until(child, () => listening(child.log))
   const { version } = JSON.parse(readFileSync(new URL('package.json', ROOT), 'utf8')) as { version: string }
   return {
-    name: use === 'tools' ? 'valet-tools' : 'valet',
+    name: use === 'tools' || use === 'open' ? `valet-${use}` : 'valet',
     version,
     port: Number(new URL(proxy).port),
     headers: { [SESSION_HEADER]: secrets.sessionKey },
@@ -47,26 +47,29 @@ function listening (log: string): { proxy: string, admin: string } | undefined {
   return line === undefined ? undefined : JSON.parse(line) as { proxy: string, admin: string }
 }
 
-const common = `
+const POLICY = { steady: '', open: ', tools: { allow: ["*"] }', tools: ', tools: { deny: ["admin_*"] }' }
+
+const common = (session = ''): string => `
 listen: 127.0.0.1:0
 admin: { listen: 127.0.0.1:0 }
 state: { driver: memory }
 sessions:
-  - { principal: bench, agent: bench, key: { env: BENCH_SESSION_KEY } }
+  - { principal: bench, agent: bench, key: { env: BENCH_SESSION_KEY }${session} }
 `
 
-const steady = (base: string, more: string): string => `${common}
+const steady = (base: string, more: string, others: string): string => `${common(others)}
 upstreams:
   json: { url: "${base}${PATHS.json}", path: ${PATHS.json}${more} }
   sse: { url: "${base}${PATHS.sse}", path: ${PATHS.sse}${more} }
 principals:
   bench:
+    ${others.slice(2)}
     credentials:
       json: { type: api_token, token: { env: BENCH_TOKEN } }
       sse: { type: api_token, token: { env: BENCH_TOKEN } }
 `
 
-const storm = (base: string): string => `${common}
+const storm = (base: string): string => `${common()}
 upstreams:
   storm: { url: "${base}${PATHS.storm}", path: ${PATHS.storm} }
 principals:

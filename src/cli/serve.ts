@@ -1,15 +1,22 @@
-import { ConfigError, loadConfigFile } from '../config/load.js'
+import { systemClock } from '../clock.js'
+import { ConfigError } from '../config/load.js'
 import type { Config } from '../config/config.js'
 import { renderProblems } from '../config/problem.js'
 import { createSidecar } from '../sidecar.js'
 import { createLog } from '../telemetry/log.js'
 import { faultOf } from '../telemetry/fault.js'
+import { keepUp, loader } from './reloading.js'
+
+/** Milliseconds for which idle connections are kept when it stops, as a call may be on its way on one. */
+const LINGER = 1_000
 
 export interface ServeOptions {
   readonly config: string
   readonly logLevel: string
   readonly env: NodeJS.ProcessEnv
   readonly stop: AbortSignal
+  /** Calls back whenever somebody asks for a reload. */
+  readonly onReload: (reload: () => void) => void
 }
 
 /** `mcp-valet serve`: runs until it is told to stop. @returns the exit code */
@@ -18,18 +25,17 @@ export async function serve (options: ServeOptions): Promise<number> {
   // A fault that nobody caught is told without its message, which may hold what a caller or an issuer sent.
   process.on('uncaughtException', (error) => log({ event: 'internal_error', reason: faultOf(error) }))
   process.on('unhandledRejection', (error) => log({ event: 'internal_error', reason: faultOf(error) }))
+  const load = loader(options.config, options.env, (reason) => log({ event: 'warning', reason }))
   let config: Config
   try {
-    config = await loadConfigFile(options.config, options.env, {
-      warn: ({ path, line, message }) => log({ event: 'warning', reason: `${options.config}:${line} ${path}: ${message}` }),
-    })
+    config = await load()
   } catch (error) {
     return refuse(error, options.config)
   }
   try {
     const sidecar = await createSidecar(config, { onEvent: log })
-    if (!options.stop.aborted) await new Promise((resolve) => options.stop.addEventListener('abort', resolve, { once: true }))
-    await sidecar.close()
+    await keepUp({ sidecar, file: options.config, config, load, clock: systemClock, stop: options.stop, onAsked: options.onReload })
+    await sidecar.close({ linger: LINGER })
     return 0
   } catch (error) {
     return refuse(error, options.config)

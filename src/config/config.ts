@@ -82,6 +82,8 @@ export interface UpstreamConfig {
   readonly headers: ReadonlyMap<string, string>
   readonly anonymous: ReadonlySet<AnonymousReason>
   readonly refreshOn: ReadonlySet<number>
+  /** Answers with status 200 that refuse the token all the same; none by default. */
+  readonly refreshOnAnswer: readonly AnswerPattern[]
   readonly replays: number
   readonly backoff: { readonly baseMs: number, readonly maxMs: number }
   readonly deadlineMs: number
@@ -95,6 +97,12 @@ export interface UpstreamConfig {
   /** Those defaults, where they are complete and exchange a caller's own JWT: for principals without a credential of their own here. */
   readonly subjectCredential: TokenExchangeConfig | undefined
 }
+
+/**
+ * Members that a JSON-RPC answer has, and their values: `{ error: { code: 401 } }`. Of a map only the members that are
+ * named count, of a list all items.
+ */
+export type AnswerPattern = Readonly<Record<string, unknown>>
 
 /** Globs of tool names; deny wins. */
 export interface ToolRules {

@@ -66,6 +66,7 @@ function maskUpstream (upstream: UpstreamConfig) {
     headers: Object.fromEntries(upstream.headers),
     anonymous: [...upstream.anonymous],
     refresh_on: [...upstream.refreshOn],
+    refresh_on_answer: [...upstream.refreshOnAnswer],
     replays: upstream.replays,
     backoff: { base: formatDuration(backoff.baseMs), max: formatDuration(backoff.maxMs) },
     deadline: formatDuration(upstream.deadlineMs),

@@ -4,6 +4,7 @@ import { exchangesCallersJwt } from './exchange.js'
 import { credentialCompleter } from './given-credential.js'
 import { DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN, readListen } from './listen.js'
 import { defaultPath } from './mounts.js'
+import { answerPattern } from './refusing-answers.js'
 import { resolveCallers } from './resolve-callers.js'
 import { resolveCredential } from './resolve-credential.js'
 import type { RawConfig, RawUpstream } from './schema.js'
@@ -65,6 +66,7 @@ function resolveUpstream (name: string, raw: RawUpstream, jwts: boolean, env: No
     headers: new Map(Object.entries(raw.headers ?? DEFAULT_HEADERS)),
     anonymous: new Set(raw.anonymous),
     refreshOn: new Set(raw.refresh_on ?? [401, 403]),
+    refreshOnAnswer: (raw.refresh_on_answer ?? []).map(answerPattern),
     replays: raw.replays ?? 2,
     backoff: { baseMs: parseDuration(raw.backoff?.base ?? '100ms'), maxMs: parseDuration(raw.backoff?.max ?? '2s') },
     deadlineMs: parseDuration(raw.deadline ?? '30s'),

@@ -28,6 +28,42 @@ export const tlsTowards = (towards: string) => Type.Object({
   server_name: Type.Optional(text('host', 'Name to expect in the server\'s certificate, and to send as SNI. Default: the host of the url.')),
 }, { additionalProperties: false, description: `TLS towards ${towards}. Certificates are always verified.` })
 
+const members = (description: string) => Type.Unsafe<Record<string, unknown>>({
+  type: 'object',
+  minProperties: 1,
+  additionalProperties: { $ref: '#/definitions/json' },
+  description,
+  errorMessage: 'expected a map of members that the answer has, such as { reason: token_expired }',
+})
+
+const refusingError = Type.Object({
+  code: Type.Optional(Type.Integer({ description: 'The error\'s code.', errorMessage: 'expected a whole number, such as 401' })),
+  data: Type.Optional(Type.Unsafe<unknown>({ $ref: '#/definitions/json', description: 'What the error\'s data has: of a map those members that are named here, of a list all items.' })),
+}, {
+  additionalProperties: false,
+  minProperties: 1,
+  description: 'A JSON-RPC error. Its message is wording and is not looked at.',
+  errorMessage: 'expected the error\'s code, members of its data, or both, such as { code: 401 }',
+})
+
+const refusingResult = Type.Object({
+  isError: Type.Optional(Type.Unsafe<true>({ const: true, description: 'A tool\'s result counts only where it is an error, whether this is here or not.', errorMessage: 'expected true: a result that is no error refuses nothing' })),
+  structuredContent: Type.Optional(members('Members that the result\'s structuredContent has.')),
+  _meta: Type.Optional(members('Members that the result\'s _meta has.')),
+}, {
+  additionalProperties: false,
+  description: 'A tool\'s result with isError: true. Its content is wording and is not looked at.',
+  errorMessage: 'expected members of the result\'s structuredContent or _meta, such as { structuredContent: { code: TOKEN_EXPIRED } }',
+})
+
+const refusingAnswer = Type.Object({ error: Type.Optional(refusingError), result: Type.Optional(refusingResult) }, {
+  additionalProperties: false,
+  minProperties: 1,
+  maxProperties: 1,
+  title: 'Refusing answer',
+  errorMessage: 'expected { error: .. } or { result: .. }, one of them',
+})
+
 export const Upstream = Type.Object({
   url: text('upstreamUrl', 'The MCP server\'s endpoint: http or https, without user name, query and fragment.', { examples: ['http://mcp-server:8001/mcp'] }),
   path: Type.Optional(text('mountPath', 'Where agents reach it. Default: /<name>/mcp.', { examples: ['/tools/mcp'] })),
@@ -43,6 +79,13 @@ export const Upstream = Type.Object({
     Type.Unsafe<number>({ enum: [401, 403] }),
     { uniqueItems: true, default: [401, 403], description: 'The upstream\'s statuses after which the token is refreshed and the call replayed.' }
   )),
+  refresh_on_answer: Type.Optional(Type.Array(refusingAnswer, {
+    default: [],
+    maxItems: 32,
+    description: 'Answers with status 200 by which the upstream refuses a token: after them too the token is refreshed and the call replayed. An answer fits where it has every member that one of these names, with the same value. Name only what says that nothing was done.',
+    examples: [[{ error: { code: 401 } }, { result: { structuredContent: { code: 'TOKEN_EXPIRED' } } }]],
+    errorMessage: 'expected a list of at most 32, such as [{ error: { code: 401 } }]',
+  })),
   replays: Type.Optional(Type.Integer({
     minimum: 0, maximum: 10, default: 2, description: 'How often a call is sent again after a refusal.', errorMessage: 'expected a whole number from 0 to 10',
   })),

@@ -6,6 +6,7 @@ import { collides, DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN, readListen } from './li
 import { mountFindings } from './mounts.js'
 import type { Finding, Path } from './problem.js'
 import { at, isMap, listAt, mapAt, type RawMap, readable, textAt } from './raw.js'
+import { refusingAnswerFindings } from './refusing-answers.js'
 import { nearest } from './sentences.js'
 import { parseDuration } from './units.js'
 import { readIssuer } from './url.js'
@@ -76,6 +77,7 @@ function upstreamFindings (upstream: RawMap, path: Path): Finding[] {
   const isPlain = /^http:/i.test(textAt(upstream, 'url') ?? '')
   const findings: Finding[] = [
     ...repeatedHeaders(mapAt(upstream, 'headers'), [...path, 'headers']),
+    ...refusingAnswerFindings(upstream, path),
     ...jsonRefreshFindings(at(upstream, 'credential'), [...path, 'credential']),
     ...claimsFindings(at(upstream, 'credential'), [...path, 'credential']),
   ]

@@ -65,4 +65,9 @@ export interface CredentialSource {
   accepted (credential: Credential): void
   /** Says, and remembers, that a plain 403 came for this generation; true the first time. */
   firstDenial (credential: Credential): boolean
+  /**
+   * Whether to renew this credential where an answer with status 200 says that it is refused. Not where that was got for
+   * this very call (`fresh`), nor again for a later one: then the refusal is meant, and must not cost a renewal a call.
+   */
+  worthRenewing (credential: Credential, fresh: boolean): boolean
 }

@@ -102,6 +102,10 @@ export class Provider implements CredentialSource {
     return this.#verdicts.firstDenial(credential)
   }
 
+  worthRenewing (credential: Credential, fresh: boolean): boolean {
+    return this.#verdicts.worthRenewing(credential, fresh)
+  }
+
   status (): ProviderStatus {
     const { renewal, failure, refreshedAt } = this.#flights
     return {

@@ -7,6 +7,8 @@ export class Verdicts {
   #denied = -1
   /** The generation that came in the place of a denied one, until its own first verdict. */
   #onTrial = -1
+  /** The latest generation that was refused by an answer although it had been got for just that call. */
+  #inVain = -1
   /** Renewals in a row whose tokens were refused, and until when (monotonic milliseconds) no further one is tried for that. */
   #barren = { count: 0, until: 0, generation: -1 }
 
@@ -25,6 +27,15 @@ export class Verdicts {
     if (generation <= this.#denied) return false
     this.#denied = generation
     return generation !== this.#onTrial
+  }
+
+  /**
+   * As `CredentialSource.worthRenewing`. All who were refused with an older generation may have the newer one, which costs
+   * nothing; and a renewal that failed is no proof, so the next call may try again.
+   */
+  worthRenewing ({ generation }: Credential, fresh: boolean): boolean {
+    if (fresh) this.#inVain = Math.max(this.#inVain, generation)
+    return !fresh && generation !== this.#inVain
   }
 
   /** Whether renewing has brought nothing but refused tokens so far, and it is too early to try again. */

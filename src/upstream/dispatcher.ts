@@ -5,6 +5,7 @@ import { ValetError } from '../errors.js'
 import { asEvents } from '../mcp/unknown-tool.js'
 import type { Emit } from '../telemetry/events.js'
 import { faultOf } from '../telemetry/fault.js'
+import { mayHideRefusal } from './beginning.js'
 import { Delivery, type Call, type Way } from './deliver.js'
 import { EndpointStage, endpointPath, type EndpointStreams } from './endpoint.js'
 import { failureOf, reasonOf } from './failure.js'
@@ -93,7 +94,8 @@ export class UpstreamDispatcher {
     const delivery = new Delivery(this.#way, call, (error) => onFailure(failureOf(error)))
     const pieces = body === undefined ? undefined : inPieces(body)
     const listens = method === 'GET'
-    const own = policy === undefined && !listens ? call.headers : askingPlainly(call.headers)
+    const mustRead = policy !== undefined || listens || mayHideRefusal(exchange, this.#config.refreshOnAnswer)
+    const own = mustRead ? askingPlainly(call.headers) : call.headers
     const headers = body === undefined || pieces === body ? own : [...own, 'content-length', String(body.length)]
     const screened = policy === undefined ? delivery : new Screen(delivery, exchange, policy, this.#clock)
     dispatch({ path, method, headers, body: pieces, exchange } as CallOptions, listens ? this.#listening(path, call, screened) : screened)

@@ -4,6 +4,8 @@ export type Refusal =
   | 'stale'
   /** refused, and it does not say why: perhaps the token, perhaps the permission */
   | 'denied'
+  /** the same, in an answer with status 200 */
+  | 'hidden'
 
 /** The `error` values of a bearer challenge (RFC 6750 §3.1); anything else is not repeated in a log. */
 const REGISTERED = new Set(['invalid_request', 'invalid_token', 'insufficient_scope'])
@@ -23,7 +25,7 @@ export function challengeError (challenge: string | string[] | undefined): strin
  * `insufficient_scope` is an answer like any other.
  * @param refreshOn the statuses that the config has refreshed for
  */
-export function refusalOf (status: number, error: string | undefined, refreshOn: ReadonlySet<number>): Refusal | undefined {
+export function refusalOf (status: number, error: string | undefined, refreshOn: ReadonlySet<number>): 'stale' | 'denied' | undefined {
   if (!refreshOn.has(status) || error === 'insufficient_scope') return undefined
   if (status === 401 || error === 'invalid_token') return 'stale'
   return 'denied'

@@ -7,10 +7,11 @@ import { ValetError } from '../errors.js'
 import type { Exchange } from '../exchange.js'
 import type { Emit, ReplayOutcome } from '../telemetry/events.js'
 import { Attempt, type Answer, type AttemptedCall } from './attempt.js'
+import { beginningOf, type Beginning } from './beginning.js'
 import type { CallOptions, Dispatch } from './inject.js'
-import { challengeError, refusalOf } from './refusal.js'
+import { challengeError, refusalOf, type Refusal } from './refusal.js'
 
-type Policy = Pick<UpstreamConfig, 'refreshOn' | 'replays' | 'backoff' | 'deadlineMs' | 'anonymous'>
+type Policy = Pick<UpstreamConfig, 'refreshOn' | 'refreshOnAnswer' | 'replays' | 'backoff' | 'deadlineMs' | 'anonymous'>
 
 /**
  * Renews a refused credential and sends the call again, with the same method, path and bytes. Nothing of a refused
@@ -30,6 +31,9 @@ export function replay (policy: Policy, clock: Clock, emit: Emit): (dispatch: Di
  * sidecar with little to do ran the slow code again after each collection, compiled it anew, and so on.
  */
 interface Shelf { latest: Attempt | undefined }
+
+/** What is known of an exchange whose answer may refuse a credential. */
+interface WithCredential { readonly source: CredentialSource, readonly credential: Credential }
 
 class Replay implements AttemptedCall {
   readonly exchange: Exchange
@@ -76,28 +80,43 @@ class Replay implements AttemptedCall {
     }
     const error = challengeError(answer.headers['www-authenticate'])
     const refusal = refusalOf(answer.status, error, this.#policy.refreshOn)
-    if (refusal === undefined && answer.status !== 401) {
-      source.accepted(credential)
-      this.#closeReplay('mended')
-      return attempt.forward(answer)
-    }
+    if (refusal !== undefined || answer.status === 401) return this.#refused(attempt, answer, refusal, error ?? 'none given')
+    const beginning = beginningOf(answer, this.exchange, this.#policy.refreshOnAnswer)
+    if (beginning === undefined) this.#accepted(attempt, answer)
+    else attempt.keep(answer, beginning)
+  }
+
+  judgeBeginning (attempt: Attempt, answer: Answer, { fitting }: Beginning): void {
+    this.#guarded(attempt, answer, () => {
+      if (fitting === undefined) this.#accepted(attempt, answer)
+      else this.#refused(attempt, answer, 'hidden', `refresh_on_answer[${fitting}]`)
+    })
+  }
+
+  #accepted (attempt: Attempt, answer: Answer): void {
+    const { source, credential } = this.exchange as WithCredential
+    source.accepted(credential)
+    this.#closeReplay('mended')
+    attempt.forward(answer)
+  }
+
+  #refused (attempt: Attempt, answer: Answer, refusal: Refusal | undefined, reason: string): void {
+    const { source, credential } = this.exchange as WithCredential
     this.#closeReplay('refused')
-    const mendable = refusal !== undefined && this.#mayReplay() && (refusal === 'stale' || this.#mayBeStale(source, credential))
+    const mendable = refusal !== undefined && this.#mayBeStale(refusal, source, credential) && this.#mayReplay()
     this.#emit({
       event: 'rejected',
       ...this.exchange.context(),
       status: answer.status,
       token: credential.fingerprint,
-      reason: error ?? 'none given',
+      reason,
       replay: mendable,
     })
     if (mendable) {
       attempt.hold()
       void this.#mend(attempt, answer, source, credential)
-    } else if (answer.status === 401 || error === 'invalid_token') {
-      this.#refuse(attempt, answer)
     } else {
-      attempt.forward(answer)
+      this.#giveUp(attempt, answer)
     }
   }
 
@@ -105,9 +124,14 @@ class Replay implements AttemptedCall {
     this.#closeReplay('failed')
   }
 
-  /** Whether a plain 403 may mean an old token: not where it was got for this very call, and not twice for any. */
-  #mayBeStale (source: CredentialSource, credential: Credential): boolean {
-    return source.firstDenial(credential) && !this.exchange.refreshed
+  /**
+   * Whether another token may help. A plain 403, or an answer that hides a refusal, may be a denial in earnest: where the
+   * token was got for this very call it is, and that is found out once for each token.
+   */
+  #mayBeStale (refusal: Refusal, source: CredentialSource, credential: Credential): boolean {
+    const { refreshed } = this.exchange
+    if (refusal === 'hidden') return source.worthRenewing(credential, refreshed)
+    return refusal === 'stale' || (source.firstDenial(credential) && !refreshed)
   }
 
   #mayReplay (): boolean {
@@ -125,8 +149,12 @@ class Replay implements AttemptedCall {
     } catch (error) {
       failure = error
     }
+    this.#guarded(attempt, answer, () => this.#settle(attempt, answer, refused, next, failure))
+  }
+
+  #guarded (attempt: Attempt, answer: Answer, step: () => void): void {
     try {
-      this.#settle(attempt, answer, refused, next, failure)
+      step()
     } catch (error) {
       // Outside undici's own callbacks nobody else would catch it: the process would end, and every call with it.
       this.#refuse(attempt, answer, new ValetError('ERR_INTERNAL', { cause: error }))
@@ -161,7 +189,7 @@ class Replay implements AttemptedCall {
     await pause(this.clock, wait * (0.5 + this.clock.random() / 2))
   }
 
-  /** A plain 403 may be a denial in earnest, so the agent gets to read it; a stale token is nothing it could act on. */
+  /** What may be a denial in earnest the agent gets to read; a stale token is nothing it could act on. */
   #giveUp (attempt: Attempt, answer: Answer, error?: unknown): void {
     const stale = answer.status === 401 || challengeError(answer.headers['www-authenticate']) === 'invalid_token'
     if (stale) this.#refuse(attempt, answer, error)

@@ -164,6 +164,38 @@ principals: { alice: { credentials: { tools: { type: api_token, token: { env: TO
   t.same(await it.leaks(), [])
 })
 
+t.test('row 46: refusals hidden in a 200 that quote the token, and are replayed or given back', async (t) => {
+  const canaries = new Canaries()
+  const env = { TOKEN: canaries.add('token', mintToken()) }
+  let refuses = (_token: string): boolean => true
+  const upstream = await startUpstream(t, (seen, response) => {
+    const token = String(seen.headers['x-api-key'])
+    const refused = refuses(token)
+    const data = refused ? { error: { code: -32001, message: 'no' } } : { result: {} }
+    // The body of an answer is the upstream's own; that of a refusal which is replayed reaches nobody.
+    const quoted = refused && refuses !== always ? { ...data, error: { ...data.error, data: { token } } } : data
+    response.writeHead(200, `Because ${token}`, { 'content-type': seen.url.endsWith('sse') ? 'text/event-stream' : 'application/json', 'x-echo': token, 'mcp-session-id': token, 'www-authenticate': `Bearer realm="${token}"` })
+    response.end(seen.url.endsWith('sse') ? `id: 1\ndata: ${JSON.stringify({ jsonrpc: '2.0', id: 1, ...quoted })}\n\n` : JSON.stringify({ jsonrpc: '2.0', id: 1, ...quoted }))
+  })
+  const always = (): boolean => true
+  for (const path of ['/tools/mcp', '/tools/mcp?sse']) {
+    const it = await watched(t, `
+upstreams: { tools: { url: "${upstream.origin}/mcp", refresh_on_answer: [{ error: { code: -32001 } }] } }
+principals: { alice: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } } }
+`, canaries, { env })
+    const key = await it.key('alice')
+    const old = env.TOKEN
+    refuses = (token) => token === old
+    env.TOKEN = canaries.add('token', mintToken())
+    t.match((await it.call(path, { key })).body, '"result":{}')
+    t.match(it.log(), /"reason":"refresh_on_answer\[0\]"/)
+    refuses = always
+    env.TOKEN = canaries.add('token', mintToken())
+    t.match((await it.call(path, { key })).body, '-32001')
+    t.same(await it.leaks(), [])
+  }
+})
+
 t.test('row 46: a fault inside, whose message quotes a secret', async (t) => {
   const canaries = new Canaries()
   const token = canaries.add('token', mintToken())

@@ -78,7 +78,7 @@ const services = Object.entries(demo.services)
 t.test('the stack: every service that goes on has a health check, and the time to end its calls', async (t) => {
   for (const [name, service] of services) {
     if (!ONE_SHOT.has(name)) t.match(service.healthcheck, { test: Array, interval: '5s', timeout: '5s' }, name)
-    t.equal(service.stop_grace_period, '30s', name)
+    t.equal(service.stop_grace_period, '45s', name)
   }
 })
 

@@ -22,7 +22,7 @@ async function run (t: Test, yaml: string | undefined, env: NodeJS.ProcessEnv = 
   let stderr = ''
   Object.assign(process.stderr, { write: (text: string) => { stderr += text; return true } })
   try {
-    const code = await serve({ config: join(dir, 'valet.yaml'), logLevel: 'error', env, stop: AbortSignal.abort() })
+    const code = await serve({ config: join(dir, 'valet.yaml'), logLevel: 'error', env, stop: AbortSignal.abort(), onReload () {} })
     return { code, stderr }
   } finally {
     Object.assign(process.stderr, { write })
@@ -118,7 +118,7 @@ t.test('row 46: an unforeseen fault at the start is told without its message', a
   const { write } = process.stderr
   let stderr = ''
   Object.assign(process.stderr, { write: (text: string) => { stderr += text; return true } })
-  const code = await mocked({ config: join(dir, 'valet.yaml'), logLevel: 'error', env: {}, stop: AbortSignal.abort() }).finally(() => Object.assign(process.stderr, { write }))
+  const code = await mocked({ config: join(dir, 'valet.yaml'), logLevel: 'error', env: {}, stop: AbortSignal.abort(), onReload () {} }).finally(() => Object.assign(process.stderr, { write }))
   t.equal(code, 1)
   t.match(stderr, 'mcp-valet cannot start: TypeError at ')
   t.notMatch(stderr, secret)

@@ -21,6 +21,7 @@ t.test('the least config has every default', async (t) => {
     headers: new Map([['Authorization', 'Bearer {token}'], ['X-API-KEY', '{token}']]),
     anonymous: new Set(),
     refreshOn: new Set([401, 403]),
+    refreshOnAnswer: [],
     replays: 2,
     backoff: { baseMs: 100, maxMs: 2_000 },
     deadlineMs: 30_000,

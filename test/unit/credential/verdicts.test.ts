@@ -29,6 +29,19 @@ t.test('row 26: where a new token mends a denial, the next denial may be mended 
   t.equal(verdicts.firstDenial(made(2)), true)
 })
 
+t.test('F2: a token that came for just that call and is refused by its answer shows that the refusal is meant', async (t) => {
+  const verdicts = new Verdicts()
+  t.equal(verdicts.worthRenewing(made(1), false), true)
+  t.equal(verdicts.worthRenewing(made(1), false), true, 'everybody who was refused with it may have the next one')
+  t.equal(verdicts.worthRenewing(made(2), true), false)
+  verdicts.accepted(made(2))
+  t.equal(verdicts.worthRenewing(made(2), false), false, 'also after other calls were taken')
+  t.equal(verdicts.worthRenewing(made(1), false), true, 'who is late may have the newer one, which is there')
+  t.equal(verdicts.worthRenewing(made(1), true), false)
+  t.equal(verdicts.worthRenewing(made(2), false), false)
+  t.equal(verdicts.worthRenewing(made(3), false), true, 'the next token may be tried once again')
+})
+
 t.test('row 24: tokens refused one after the other are not renewed at once, until one is accepted', async (t) => {
   const verdicts = new Verdicts()
   t.equal(verdicts.tooEarly(made(1), 0), false)

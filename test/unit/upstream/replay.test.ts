@@ -1,18 +1,19 @@
 import t, { type Test } from 'tap'
 import type { Dispatcher } from 'undici'
-import { systemClock } from '../../../src/clock.js'
+import { systemClock, type Clock } from '../../../src/clock.js'
 import { Credential, type CredentialSource } from '../../../src/credential/credential.js'
 import { ValetError } from '../../../src/errors.js'
 import { Exchange } from '../../../src/exchange.js'
 import { Secret } from '../../../src/secret.js'
 import type { ValetEvent } from '../../../src/telemetry/events.js'
 import { replay } from '../../../src/upstream/replay.js'
+import { manualClock } from '../../helpers/manual-clock.js'
 import { door, freshToken } from '../../helpers/peers.js'
 
 type Handler = Required<Pick<Dispatcher.DispatchHandler, 'onRequestStart' | 'onResponseStart' | 'onResponseData' | 'onResponseEnd' | 'onResponseError'>>
 type Controller = Dispatcher.DispatchController
 
-const policy = { refreshOn: new Set([401, 403]), replays: 2, backoff: { baseMs: 1, maxMs: 1 }, deadlineMs: 5_000, anonymous: new Set<'refresh_failed'>() }
+const policy = { refreshOn: new Set([401, 403]), refreshOnAnswer: [{ error: { code: -32001 } }], replays: 2, backoff: { baseMs: 1, maxMs: 1 }, deadlineMs: 5_000, anonymous: new Set<'refresh_failed'>() }
 const credential = (generation: number): Credential => new Credential(new Secret(freshToken()), generation, 0, undefined)
 
 interface Scene {
@@ -23,10 +24,10 @@ interface Scene {
   readonly attempts: Array<{ handler: Handler, controller: Controller & { asked: string[] } }>
 }
 
-function scene (renew: CredentialSource['renew'], downstream: Partial<Handler> = {}): Scene {
+function scene (renew: CredentialSource['renew'], downstream: Partial<Handler> = {}, clock: Clock = systemClock): Scene {
   const exchange = new Exchange('r', 'POST', 'tools', 0)
   exchange.credential = credential(1)
-  exchange.source = { current: () => undefined, usable: async () => credential(1), renew, accepted: () => {}, firstDenial: () => true }
+  exchange.source = { current: () => undefined, usable: async () => credential(1), renew, accepted: () => {}, firstDenial: () => true, worthRenewing: () => true }
   const events: ValetEvent[] = []
   const told: unknown[] = []
   const attempts: Scene['attempts'] = []
@@ -45,7 +46,7 @@ function scene (renew: CredentialSource['renew'], downstream: Partial<Handler> =
     handler.onRequestStart?.(controller, {})
     return true
   }
-  replay(policy, systemClock, (event) => events.push(event))(dispatch as never)({ exchange, headers: [] } as never, handler as never)
+  replay(policy, clock, (event) => events.push(event))(dispatch as never)({ exchange, headers: [] } as never, handler as never)
   return { exchange, events, told, attempts }
 }
 
@@ -138,6 +139,51 @@ t.test('row 30: a failure without an answer is told once, whether it came before
   play.attempts[0]?.handler.onResponseError(undefined as never, error)
   t.same(play.told, [error])
   t.equal(play.attempts.length, 1)
+})
+
+const REFUSAL = Buffer.from('{"id":1,"error":{"code":-32001}}')
+
+/** The first answer begins, as an event stream or as JSON, to a call whose answer is looked into. */
+function begun (play: Scene, type: string): Scene['attempts'][0] {
+  play.exchange.rpc = { id: 1, method: 'tools/call', tool: undefined }
+  const attempt = play.attempts[0] as Scene['attempts'][0]
+  attempt.handler.onResponseStart(attempt.controller, 200, { 'content-type': type } as never, '')
+  return attempt
+}
+
+t.test('F2: an answer that ended before it was known to be a refusal is not paused, and given back whole', async (t) => {
+  const play = scene(async (refused) => refused)
+  const { handler, controller } = begun(play, 'application/json')
+  handler.onResponseData(controller, REFUSAL.subarray(0, 9))
+  handler.onResponseData(controller, REFUSAL.subarray(9))
+  t.same(play.told, [])
+  handler.onResponseEnd(controller, {})
+  await turn()
+  t.same(play.told, [200, String(REFUSAL.subarray(0, 9)), String(REFUSAL.subarray(9)), 'end'])
+  t.same(controller.asked, [], 'the connection is the next call\'s')
+})
+
+t.test('F2: a fault while a kept beginning is let through, also by its timer, fails this call and no other', async (t) => {
+  const clock = manualClock()
+  for (const byTimer of [true, false]) {
+    const play = scene(async () => credential(2), { onResponseStart: () => { throw new TypeError('a fault') } }, clock)
+    const { handler, controller } = begun(play, 'text/event-stream')
+    if (byTimer) await clock.advance(5_000)
+    else handler.onResponseData(controller, Buffer.from('data: x\n\n'))
+    t.match(play.told, [{ code: 'ERR_INTERNAL', cause: { name: 'TypeError' } }])
+    handler.onResponseEnd(controller, {})
+  }
+  t.equal(clock.timers, 0)
+})
+
+t.test('row 32: an agent that has left gets nothing of a stream that breaks while its beginning is kept', async (t) => {
+  const play = scene(async () => credential(2))
+  const { handler, controller } = begun(play, 'text/event-stream')
+  handler.onResponseData(controller, Buffer.from('id: 1\ndata:\n\n'))
+  play.exchange.gone = true
+  handler.onResponseError(controller, new Error('broken'))
+  await turn()
+  t.match(play.told, [{ message: 'broken' }])
 })
 
 t.test('row 31: 1xx is no answer', async (t) => {
