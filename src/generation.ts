@@ -18,11 +18,13 @@ import type { Vault } from './state/vault.js'
 import type { Emit } from './telemetry/events.js'
 import type { Metrics } from './telemetry/metrics.js'
 import type { RecentEvents } from './telemetry/recent.js'
+import type { EndpointStreams } from './upstream/endpoint.js'
 
 /** What outlives every config, and is handed from one generation to the next. */
 export interface Lasting {
   readonly vault: Vault
   readonly binding: SessionBinding
+  readonly streams: EndpointStreams
   readonly principals: Principals
   readonly directory: Directory
   readonly sessions: SessionBook

@@ -126,6 +126,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       limits,
       clock,
       emit,
+      streams: new Map(),
       binding: new SessionBinding(new Seal(key, previousKeys, 'binding')),
       policies: new ToolPolicies(principals.toolsOf.bind(principals)),
       unready: () => closing === undefined ? [] : ['stopping'],
@@ -138,7 +139,14 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       const swap = await prepareReload(current.config, next, { principals, sessions, types, clock })
       const before = current
       const generation = new Generation(next, lasting)
-      await generation.ready()
+      try {
+        await generation.ready()
+        // Since it was asked for. One that came now would never end.
+        if (closing !== undefined) throw new ReloadError('mcp-valet is stopping')
+      } catch (error) {
+        await generation.close().catch(() => {})
+        throw error
+      }
       swap()
       succeed(generation)
       void before.retire().finally(() => generations.delete(before))

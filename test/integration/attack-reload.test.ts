@@ -2,6 +2,9 @@ import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { mintSessionKey } from '../../src/caller/session-key.js'
+import { keepUp } from '../../src/cli/reloading.js'
+import { systemClock } from '../../src/clock.js'
+import type { Config } from '../../src/config/config.js'
 import { loadConfigText } from '../../src/config/load.js'
 import { call, rpc } from '../helpers/call.js'
 import { door, eventually, freshToken, open, piece } from '../helpers/peers.js'
@@ -39,7 +42,7 @@ sessions: [{ principal: bob, agent: planner, key: { env: KEY } }]
 })
 
 /** A sidecar before a server whose GETs are streams without an end, and whose POSTs wait for `gate` where there is one. */
-async function startStreams (t: Test, gate?: Promise<void>): Promise<{ sidecar: TestSidecar, url: string, key: string, again: () => Promise<void>, upstream: TestUpstream }> {
+async function startStreams (t: Test, gate?: Promise<void>): Promise<{ sidecar: TestSidecar, url: string, key: string, config: () => Config, again: () => Promise<void>, upstream: TestUpstream }> {
   const upstream = await startUpstream(t, (seen, response) => {
     if (seen.method === 'GET') return void response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n')
     if (gate === undefined) answerJson(seen, response)
@@ -48,8 +51,9 @@ async function startStreams (t: Test, gate?: Promise<void>): Promise<{ sidecar: 
   const env = { ALICE: freshToken() }
   const yaml = `upstreams: { tools: { url: "${upstream.origin}/mcp" } }\nprincipals: { alice: { credentials: { tools: { type: api_token, token: { env: ALICE } } } } }\n`
   const sidecar = await startSidecar(t, yaml, { env })
-  const again = async (): Promise<void> => await sidecar.reload(async () => loadConfigText(LISTEN + 'state: { driver: memory }\n' + yaml, { env }))
-  return { sidecar, url: `${sidecar.proxyUrl}/tools/mcp`, key: await sidecar.keyFor('alice'), again, upstream }
+  const config = (): Config => loadConfigText(LISTEN + 'state: { driver: memory }\n' + yaml, { env })
+  const again = async (): Promise<void> => await sidecar.reload(async () => config())
+  return { sidecar, config, url: `${sidecar.proxyUrl}/tools/mcp`, key: await sidecar.keyFor('alice'), again, upstream }
 }
 
 t.test('row 52: an open stream keeps the config that it began with, and none of those that came after it', async (t) => {
@@ -80,4 +84,44 @@ t.test('row 52: a call that waits in line on its connection is not lost where a 
   await again()
   gate.open()
   t.equal((await answers).wire.match(/HTTP\/1\.1 200 /g)?.length, 3)
+})
+
+t.test('row 52: a config that is read while it stops is not taken up', async (t) => {
+  const { sidecar, config } = await startStreams(t)
+  const gate = door()
+  const reloading = sidecar.reload(async () => {
+    await gate.opened
+    return config()
+  }).catch((error: unknown) => error)
+  await new Promise((resolve) => { setImmediate(resolve) })
+  await sidecar.close()
+  gate.open()
+  t.match(await reloading, { name: 'ReloadError' })
+  t.equal(sidecar.events.at(-1)?.event, 'reload_refused')
+})
+
+t.test('row 51: it stops at once, whatever a change of its files waits for', async (t) => {
+  const { sidecar, config } = await startStreams(t)
+  const stop = new AbortController()
+  const file = join(t.testdir({ 'valet.yaml': '' }), 'valet.yaml')
+  const begun = door()
+  const kept = keepUp({
+    sidecar,
+    file,
+    config: config(),
+    async load () {
+      begun.open()
+      return await new Promise(() => {})
+    },
+    clock: systemClock,
+    stop: stop.signal,
+    onAsked () {},
+    everyMs: 5,
+    // It was changed while the sidecar started, too.
+    known: new Map([[file, 'another']]),
+  })
+  await begun.opened
+  stop.abort()
+  await kept
+  t.pass('it has stopped')
 })
