@@ -4,6 +4,7 @@ import { call } from '../helpers/call.js'
 import { Canaries } from '../helpers/canary.js'
 import { loadConfigText } from '../../src/config/load.js'
 import { mintToken } from '../helpers/mint.js'
+import { eventually } from '../helpers/peers.js'
 import { requestText, sendRaw } from '../helpers/raw.js'
 import { startSidecar } from '../helpers/sidecar.js'
 import { startOpaqueIssuer } from '../helpers/tokens.js'
@@ -114,8 +115,10 @@ t.test('without a token in the config there are the figures alone', async (t) =>
 })
 
 t.test('a stream ends with its token, with its config and with the sidecar', async (t) => {
-  const yaml = `listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0, token: { env: VALET_ADMIN_TOKEN } }\nstate: { driver: memory }\n${UPSTREAM}`
-  const admin = await startAdmin(t, UPSTREAM)
+  const yaml = 'listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0, token: { env: VALET_ADMIN_TOKEN } }\nstate: { driver: memory }\n'
+  const upstream = await startUpstream(t, () => {})
+  const open = `upstreams: { tools: { url: "${upstream.origin}/mcp", anonymous: [no_principal] } }\n`
+  const admin = await startAdmin(t, `drain: { calls: 1s }\n${open}`)
   const { sidecar, env } = admin
   const watch = async (headers: Record<string, string>) => await follow(t, `${sidecar.adminUrl}/v1/events`, headers, () => false)
   const begun = async (): Promise<void> => { await follow(t, `${sidecar.adminUrl}/v1/events`, bearer({ token: env.VALET_ADMIN_TOKEN as string }), (text) => text.includes('event')) }
@@ -128,7 +131,10 @@ t.test('a stream ends with its token, with its config and with the sidecar', asy
   const reloaded = watch(bearer({ token: second }))
   await begun()
   const third = mintToken()
-  await sidecar.reload(async () => loadConfigText(yaml, { env: { VALET_ADMIN_TOKEN: third } }))
+  // A call that is under way keeps the config before, and must not keep who watched under it.
+  const underWay = fetch(`${sidecar.proxyUrl}/tools/mcp`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"jsonrpc":"2.0","id":1,"method":"ping"}' }).catch(() => {})
+  await eventually(() => upstream.seen.length === 1)
+  await sidecar.reload(async () => loadConfigText(`${yaml}drain: { calls: 1s }\n${open}`, { env: { VALET_ADMIN_TOKEN: third } }))
   t.match(await reloaded, { status: 200, ended: true }, 'a config that was succeeded')
   t.equal((await call(`${sidecar.adminUrl}/v1/sessions`, { method: 'GET', headers: bearer({ token: second }) })).status, 401)
 
@@ -136,6 +142,7 @@ t.test('a stream ends with its token, with its config and with the sidecar', asy
   const closed = Promise.all([watch(bearer({ token: third })), follow(t, `${sidecar.adminUrl}/figures`, {}, () => false)])
   await begun()
   await sidecar.close()
+  await underWay
   t.match(await closed.catch((error: unknown) => error), [{ ended: true }, { ended: true }])
 })
 
