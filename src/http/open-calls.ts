@@ -83,10 +83,8 @@ export class OpenCalls {
    * turn, each waits for what has begun since the one before. A stream may live for days, and must not hold up all who come later.
    */
   async settled (): Promise<void> {
-    const own = [...this.#calls.values()].filter(({ awaited }) => !awaited)
-    if (own.length === 0) return
-    for (const call of own) call.awaited = true
-    const waiting = new Set(own.map(({ exchange }) => exchange))
+    const waiting = this.#claim()
+    if (waiting.size === 0) return
     await new Promise<void>((resolve) => {
       const watcher = (exchange: Exchange): void => {
         if (!waiting.delete(exchange) || waiting.size > 0) return
@@ -95,6 +93,13 @@ export class OpenCalls {
       }
       this.#watchers.add(watcher)
     })
+  }
+
+  /** Apart from who waits: what waits holds its variables, and a reply leads to its connection and to whatever came on that later. */
+  #claim (): Set<Exchange> {
+    const claimed = [...this.#calls.values()].filter(({ awaited }) => !awaited)
+    for (const call of claimed) call.awaited = true
+    return new Set(claimed.map(({ exchange }) => exchange))
   }
 
   /** Ends what a session that was revoked has under way, its open streams included. */
