@@ -9,4 +9,9 @@ export default [
       'no-void': 'off',
     },
   },
+  {
+    // What the status page runs in a browser.
+    files: ['src/http/admin/page/*.js'],
+    languageOptions: { globals: Object.fromEntries(['document', 'fetch', 'sessionStorage', 'AbortController', 'TextDecoder', 'performance', 'setTimeout', 'setInterval'].map((name) => [name, 'readonly'])) },
+  },
 ]

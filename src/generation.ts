@@ -17,17 +17,21 @@ import type { ToolPolicies } from './policy/tool-policy.js'
 import type { Vault } from './state/vault.js'
 import type { Emit } from './telemetry/events.js'
 import type { Metrics } from './telemetry/metrics.js'
+import type { RecentEvents } from './telemetry/recent.js'
+import type { EndpointStreams } from './upstream/endpoint.js'
 
 /** What outlives every config, and is handed from one generation to the next. */
 export interface Lasting {
   readonly vault: Vault
   readonly binding: SessionBinding
+  readonly streams: EndpointStreams
   readonly principals: Principals
   readonly directory: Directory
   readonly sessions: SessionBook
   readonly policies: ToolPolicies
   readonly calls: OpenCalls
   readonly metrics: Metrics
+  readonly recent: RecentEvents
   readonly limits: Limits
   readonly clock: Clock
   readonly emit: Emit
@@ -45,6 +49,7 @@ export class Generation {
   readonly #jwts: JwtCallers | undefined
   readonly #subjects: Subjects
   readonly #lasting: Lasting
+  readonly #succeeded = new AbortController()
 
   constructor (config: Config, lasting: Lasting) {
     const { vault, principals, directory, sessions, policies, clock, emit } = lasting
@@ -54,10 +59,11 @@ export class Generation {
     this.#subjects = new Subjects({ config, vault, clock, emit })
     const keys = { find: directory.find.bind(directory), seek: config.state.driver === 'memory' ? undefined : sessions.seek.bind(sessions) }
     const credentialFor = (caller: Caller, upstream: string): CredentialSource | undefined => principals.find(caller.principal, upstream) ?? this.#subjects.find(caller, upstream)
-    this.front = createFront({ ...lasting, config, keys, jwts: this.#jwts, credentialFor, policyFor: policies.find.bind(policies) })
+    this.front = createFront({ ...lasting, generation: this, config, keys, jwts: this.#jwts, credentialFor, policyFor: policies.find.bind(policies) })
     this.admin = createAdmin({
       ...lasting,
       control: controlOf(lasting),
+      succeeded: this.#succeeded.signal,
       token: config.admin.token,
       callers: config.callers,
       listen: config.admin.listen,
@@ -78,11 +84,13 @@ export class Generation {
 
   /** It has been succeeded: ends once what is under way in it has come to its end. */
   async retire (): Promise<void> {
-    await this.#lasting.calls.settled()
+    this.#succeeded.abort()
+    await this.#lasting.calls.settled(this)
     await this.close()
   }
 
   async close (): Promise<void> {
+    this.#succeeded.abort()
     await Promise.all([this.front.close(), this.admin.close(), this.#subjects.close()])
   }
 }

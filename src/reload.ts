@@ -41,8 +41,9 @@ export async function prepareReload (before: Config, next: Config, { principals,
   checkCustomTypes(next.principals.values(), clock, types)
   const open = sessions.reconfigure(keys)
   return () => {
-    principals.reconfigure(next.principals.values(), next.complete)
+    // Before a principal goes: what ends with it is revoked for good, and a session of the config may come back.
     open()
+    principals.reconfigure(next.principals.values(), next.complete)
   }
 }
 

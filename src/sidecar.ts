@@ -22,6 +22,7 @@ import { openState } from './state/open.js'
 import { Seal } from './state/seal.js'
 import type { Emit, RefreshEvent, ReloadCause, ValetEvent } from './telemetry/events.js'
 import { createMetrics, type Metrics } from './telemetry/metrics.js'
+import { RecentEvents } from './telemetry/recent.js'
 import { VERSION } from './version.js'
 
 /** A sidecar that runs. */
@@ -74,7 +75,8 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   const types = options.credentialTypes ?? {}
   const { vault, key, previousKeys } = await openState(config.state)
   const metrics = createMetrics(VERSION, () => principals.census(current.config.upstreams.keys(), clock.now()))
-  const emit = emitter(metrics, listenersOf(options))
+  const recent = new RecentEvents(clock)
+  const emit = emitter(metrics, [(event) => recent.observe(event), ...listenersOf(options)])
   const principals = new Principals({ configured: config.principals.values(), complete: config.complete, types, vault, clock, emit })
   const calls = new OpenCalls({ clock, emit })
   const front = new Listener(limits, frontErrors(emit).clientErrorHandler)
@@ -120,9 +122,11 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       sessions,
       calls,
       metrics,
+      recent,
       limits,
       clock,
       emit,
+      streams: new Map(),
       binding: new SessionBinding(new Seal(key, previousKeys, 'binding')),
       policies: new ToolPolicies(principals.toolsOf.bind(principals)),
       unready: () => closing === undefined ? [] : ['stopping'],
@@ -135,7 +139,14 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       const swap = await prepareReload(current.config, next, { principals, sessions, types, clock })
       const before = current
       const generation = new Generation(next, lasting)
-      await generation.ready()
+      try {
+        await generation.ready()
+        // Since it was asked for. One that came now would never end.
+        if (closing !== undefined) throw new ReloadError('mcp-valet is stopping')
+      } catch (error) {
+        await generation.close().catch(() => {})
+        throw error
+      }
       swap()
       succeed(generation)
       void before.retire().finally(() => generations.delete(before))

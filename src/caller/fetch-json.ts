@@ -1,6 +1,7 @@
-/** How long an issuer may take for one answer, and how much it may say. */
+import { boundedText, causeCode, parseObject, TooLarge } from '../issuer-answer.js'
+
+/** How long an issuer may take for one answer. */
 const PATIENCE_MS = 5_000
-const LARGEST_ANSWER = 256 * 1024
 
 /** Why nothing was learned from an issuer. The reason is made of known words, as what an issuer sends may be anything. */
 export class IssuerError extends Error {
@@ -31,40 +32,13 @@ export async function fetchJson (url: string, whom: string, patienceMs = PATIENC
       await response.body?.cancel()
       throw new IssuerError(`${whom} answered HTTP ${response.status}${response.status >= 300 && response.status < 400 ? ', and a redirect is not followed' : ''}`, response.status)
     }
-    text = await boundedText(response, whom)
+    text = await boundedText(response.body)
   } catch (error) {
     if (error instanceof IssuerError) throw error
+    if (error instanceof TooLarge) throw new IssuerError(`${whom} is ${error.message}`)
     throw new IssuerError(patience.aborted ? `${whom} did not come within ${patienceMs / 1000} s` : `${whom} cannot be reached (${causeCode(error)})`)
   }
   const body = parseObject(text)
   if (body === undefined) throw new IssuerError(`${whom} is no JSON object`)
   return body
-}
-
-async function boundedText (response: Response, whom: string): Promise<string> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of response.body ?? []) {
-    size += chunk.byteLength
-    // Leaving the loop cancels the body, and with it the connection.
-    if (size > LARGEST_ANSWER) throw new IssuerError(`${whom} is larger than ${LARGEST_ANSWER / 1024} KiB`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
-}
-
-function parseObject (text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value as Record<string, unknown> : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** `ECONNREFUSED` and its like; never a message, which may quote anything. */
-function causeCode (error: unknown): string {
-  const cause = error instanceof Error ? error.cause ?? error : undefined
-  const code = typeof cause === 'object' && cause !== null && 'code' in cause ? cause.code : undefined
-  return typeof code === 'string' && /^[A-Z0-9_]{1,40}$/.test(code) ? code : 'connection failed'
 }

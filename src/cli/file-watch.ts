@@ -16,14 +16,16 @@ export interface FileWatchOptions {
   readonly onChange: (changed: ReadonlySet<string>) => Promise<void>
   readonly stop: AbortSignal
   readonly everyMs?: number
+  /** As `lookAt` found them before they were read; unless given, what is there now. */
+  readonly known?: ReadonlyMap<string, string>
 }
 
 /**
  * Looks after files by looking at them: on mounts of containers and networks, and through the symbolic links by which
  * Kubernetes swaps what it mounts, nobody tells of a change. Never rejects.
  */
-export async function watchFiles ({ clock, files, onChange, stop, everyMs = EVERY }: FileWatchOptions): Promise<void> {
-  let known = await lookAt(files())
+export async function watchFiles ({ clock, files, onChange, stop, everyMs = EVERY, known: first }: FileWatchOptions): Promise<void> {
+  let known = first ?? await lookAt(files())
   const moving = new Map<string, string>()
   while (!stop.aborted) {
     const began = clock.elapsed()
@@ -47,7 +49,8 @@ export async function watchFiles ({ clock, files, onChange, stop, everyMs = EVER
   }
 }
 
-async function lookAt (paths: Iterable<string>): Promise<Map<string, string>> {
+/** @returns path → what tells a change of that file. Never rejects. */
+export async function lookAt (paths: Iterable<string>): Promise<Map<string, string>> {
   const states = new Map<string, string>()
   const left = [...new Set(paths)]
   await Promise.all(Array.from({ length: AT_ONCE }, async () => {

@@ -16,13 +16,14 @@ export interface ReloadingOptions {
   /** Calls back whenever somebody asks for a reload (SIGHUP). */
   readonly onAsked: (reload: () => void) => void
   readonly everyMs?: number
+  readonly known?: ReadonlyMap<string, string>
 }
 
 /**
  * Keeps a sidecar up with its config file and the files of its secrets: a changed config is taken up whole or not at all,
  * a changed secret without the config. What came of it is an event of the sidecar's. Never rejects.
  */
-export async function keepUp ({ sidecar, file, config, load, clock, stop, onAsked, everyMs }: ReloadingOptions): Promise<void> {
+export async function keepUp ({ sidecar, file, config, load, clock, stop, onAsked, everyMs, known }: ReloadingOptions): Promise<void> {
   let secrets = secretFiles(config)
 
   async function reload (): Promise<void> {
@@ -42,16 +43,22 @@ export async function keepUp ({ sidecar, file, config, load, clock, stop, onAske
     if (sources.length > 0) await sidecar.secretsChanged(sources).catch(() => {})
   }
 
-  await watchFiles({
+  // What hangs, an issuer or a command that is asked for a secret, does not keep anybody from stopping.
+  await Promise.race([aborted(stop), watchFiles({
     clock,
     stop,
     ...(everyMs === undefined ? {} : { everyMs }),
+    ...(known === undefined ? {} : { known }),
     files: () => [file, ...secrets.keys()],
     async onChange (changed) {
       if (changed.has(file)) await reload()
       await renew([...changed].filter((path) => path !== file))
     },
-  })
+  })])
+}
+
+async function aborted (signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await new Promise((resolve) => { signal.addEventListener('abort', resolve, { once: true }) })
 }
 
 /** The config of a file, as `keepUp` reads it again. */

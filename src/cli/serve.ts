@@ -1,10 +1,12 @@
 import { systemClock } from '../clock.js'
 import { ConfigError } from '../config/load.js'
 import type { Config } from '../config/config.js'
+import { secretFiles } from '../config/secret-files.js'
 import { renderProblems } from '../config/problem.js'
 import { createSidecar } from '../sidecar.js'
 import { createLog } from '../telemetry/log.js'
 import { faultOf } from '../telemetry/fault.js'
+import { lookAt } from './file-watch.js'
 import { keepUp, loader } from './reloading.js'
 
 /** Milliseconds for which idle connections are kept when it stops, as a call may be on its way on one. */
@@ -27,14 +29,17 @@ export async function serve (options: ServeOptions): Promise<number> {
   process.on('unhandledRejection', (error) => log({ event: 'internal_error', reason: faultOf(error) }))
   const load = loader(options.config, options.env, (reason) => log({ event: 'warning', reason }))
   let config: Config
+  // Before they are read, so that a change which comes while it starts is one.
+  const known = await lookAt([options.config])
   try {
     config = await load()
+    for (const [path, state] of await lookAt(secretFiles(config).keys())) known.set(path, state)
   } catch (error) {
     return refuse(error, options.config)
   }
   try {
     const sidecar = await createSidecar(config, { onEvent: log })
-    await keepUp({ sidecar, file: options.config, config, load, clock: systemClock, stop: options.stop, onAsked: options.onReload })
+    await keepUp({ sidecar, file: options.config, config, load, clock: systemClock, known, stop: options.stop, onAsked: options.onReload })
     await sidecar.close({ linger: LINGER })
     return 0
   } catch (error) {

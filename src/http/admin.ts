@@ -5,6 +5,7 @@ import { faultOf } from '../telemetry/fault.js'
 import { asControlError, errorBody, replyControlError } from './admin/answer.js'
 import { adminApi } from './admin/api.js'
 import type { AdminOptions } from './admin/options.js'
+import { statusPage } from './admin/status-page.js'
 import { malformedRequests, type MalformedHandlers } from './malformed.js'
 import { createApp } from './server.js'
 
@@ -32,7 +33,8 @@ export function createAdmin (options: AdminOptions): FastifyInstance {
     const { type, text } = await metrics.expose()
     return await reply.type(type).send(text)
   })
-  app.setNotFoundHandler(() => { throw new ControlError('ERR_NOT_FOUND', [{ path: '', message: 'this listener has /healthz, /readyz, /metrics and /v1' }]) })
+  app.setNotFoundHandler(() => { throw new ControlError('ERR_NOT_FOUND', [{ path: '', message: 'this listener has /, /healthz, /readyz, /metrics and /v1' }]) })
+  void app.register(statusPage, options)
   void app.register(adminApi, { ...options, prefix: '/v1' })
   return app
 }

@@ -26,6 +26,6 @@ export async function drain (listener: Listener, calls: OpenCalls, clock: Clock,
   calls.endStreams()
   calls.endAll()
   // What has just been written must leave before its connection ends.
-  await pause(clock, 0)
+  await new Promise((resolve) => { setImmediate(resolve) })
   listener.close()
 }

@@ -5,18 +5,13 @@ import type { Caller, Exchange } from '../exchange.js'
 import type { Emit } from '../telemetry/events.js'
 import { answered, fail } from './conclude.js'
 
-interface OpenCall {
-  readonly exchange: Exchange
-  readonly reply: FastifyReply
-  cancelExpiry: (() => void) | undefined
-  /** Somebody waits for its end (`settled`). */
-  awaited: boolean
-}
+interface OpenCall { readonly exchange: Exchange, readonly reply: FastifyReply, readonly generation: object, cancelExpiry: (() => void) | undefined }
 
 /** The calls under way on the agents' listener, so that those of a session can be ended with it. */
 export class OpenCalls {
   readonly #calls = new Map<Exchange, OpenCall>()
-  readonly #watchers = new Set<(ended: Exchange) => void>()
+  /** How many of them each generation has, and who waits for the last of those. */
+  readonly #left = new WeakMap<object, { count: number, ended: () => void }>()
   readonly #telemetry: { readonly clock: Clock, readonly emit: Emit }
 
   constructor (telemetry: { readonly clock: Clock, readonly emit: Emit }) {
@@ -55,8 +50,12 @@ export class OpenCalls {
     for (const call of [...this.#calls.values()]) if (call.exchange.caller !== undefined && ended(call.exchange.caller)) this.#end(call, 'ERR_SESSION_UNKNOWN')
   }
 
-  begin (exchange: Exchange, reply: FastifyReply): void {
-    this.#calls.set(exchange, { exchange, reply, cancelExpiry: undefined, awaited: false })
+  /** @param generation under whose config it comes to its end */
+  begin (exchange: Exchange, reply: FastifyReply, generation: object): void {
+    this.#calls.set(exchange, { exchange, reply, generation, cancelExpiry: undefined })
+    const left = this.#left.get(generation)
+    if (left === undefined) this.#left.set(generation, { count: 1, ended: () => {} })
+    else left.count++
   }
 
   /**
@@ -73,33 +72,19 @@ export class OpenCalls {
   }
 
   done (exchange: Exchange): void {
-    this.#calls.get(exchange)?.cancelExpiry?.()
+    const call = this.#calls.get(exchange)
+    if (call === undefined) return
+    call.cancelExpiry?.()
     this.#calls.delete(exchange)
-    for (const watcher of this.#watchers) watcher(exchange)
+    const left = this.#left.get(call.generation)
+    if (left !== undefined && --left.count === 0) left.ended()
   }
 
-  /**
-   * Resolves once everything that is under way now has ended, but for what somebody who asked before waits for: of those who ask in
-   * turn, each waits for what has begun since the one before. A stream may live for days, and must not hold up all who come later.
-   */
-  async settled (): Promise<void> {
-    const waiting = this.#claim()
-    if (waiting.size === 0) return
-    await new Promise<void>((resolve) => {
-      const watcher = (exchange: Exchange): void => {
-        if (!waiting.delete(exchange) || waiting.size > 0) return
-        this.#watchers.delete(watcher)
-        resolve()
-      }
-      this.#watchers.add(watcher)
-    })
-  }
-
-  /** Apart from who waits: what waits holds its variables, and a reply leads to its connection and to whatever came on that later. */
-  #claim (): Set<Exchange> {
-    const claimed = [...this.#calls.values()].filter(({ awaited }) => !awaited)
-    for (const call of claimed) call.awaited = true
-    return new Set(claimed.map(({ exchange }) => exchange))
+  /** Resolves once nothing is under way in a generation: calls that were in line on a connection have had their turn then. */
+  async settled (generation: object): Promise<void> {
+    const left = this.#left.get(generation)
+    if (left === undefined || left.count === 0) return
+    await new Promise<void>((resolve) => { left.ended = resolve })
   }
 
   /** Ends what a session that was revoked has under way, its open streams included. */

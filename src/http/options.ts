@@ -6,6 +6,7 @@ import type { CredentialSource } from '../credential/credential.js'
 import type { Caller, Exchange, ToolPolicy } from '../exchange.js'
 import type { SessionBinding } from '../mcp/session-binding.js'
 import type { Emit } from '../telemetry/events.js'
+import type { EndpointStreams } from '../upstream/endpoint.js'
 import type { OpenCalls } from './open-calls.js'
 import type { Limits } from './server.js'
 
@@ -26,10 +27,14 @@ export interface ProxyOptions {
   readonly policyFor: (caller: Caller | undefined, upstream: UpstreamConfig) => ToolPolicy | undefined
   /** Ties MCP sessions to the agents that opened them. */
   readonly binding: SessionBinding
+  /** Of all configs: a stream stays with the one that it began under, and its agent's POSTs come to the next. */
+  readonly streams: EndpointStreams
   readonly clock: Clock
   readonly emit: Emit
   readonly limits: Limits
   readonly calls: OpenCalls
+  /** Whose application this is: it is kept up until the last of its calls has ended. */
+  readonly generation: object
 }
 
 export interface RouteOptions extends ProxyOptions {

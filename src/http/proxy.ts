@@ -22,7 +22,7 @@ import { inTurn } from './turn.js'
  */
 export async function upstreamRoutes (app: FastifyInstance, options: RouteOptions): Promise<void> {
   const { upstream, emit } = options
-  const dispatcher = new UpstreamDispatcher(upstream, options.clock, emit, options.limits.stall)
+  const dispatcher = new UpstreamDispatcher(upstream, options.clock, emit, options.limits.stall, options.streams)
   dispatcher.open().catch((error: unknown) => {
     emit({ event: 'warning', reason: `upstream ${upstream.name} cannot be called: ${reasonOf(error)}` })
   })

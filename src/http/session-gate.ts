@@ -13,10 +13,10 @@ export interface Opened {
 }
 
 /** @returns undefined where the session or the endpoint of a call is not its caller's */
-export function openBound (exchange: Exchange, { headers, url, method }: IncomingMessage, path: string, binding: SessionBinding): Opened | undefined {
+export function openBound (exchange: Exchange, { headers, url, method, socket }: IncomingMessage, path: string, binding: SessionBinding): Opened | undefined {
   const session = new CallSession(binding, exchange)
   const shown = headers['mcp-session-id']
-  if (shown !== undefined && !session.open(String(shown))) return undefined
+  if (shown !== undefined && !session.open(String(shown), socket)) return undefined
   const prefix = path.length + ENDPOINT.length + 2
   if (method !== 'POST' || url === undefined || url.length < prefix || url.slice(0, prefix) !== `${path}?${ENDPOINT}=`) return { session, target: undefined }
   const target = binding.open('endpoint', url.slice(prefix), exchange)

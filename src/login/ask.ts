@@ -1,9 +1,9 @@
 import { request as plainRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import { request as tlsRequest, type RequestOptions as TlsOptions } from 'node:https'
+import { boundedText, causeCode, TooLarge } from '../issuer-answer.js'
 import { LoginError } from './problem.js'
 
 const PATIENCE_MS = 10_000
-const LARGEST_ANSWER = 256 * 1024
 /** Statuses that a `Response` may not have a body with. */
 const BODILESS = new Set([204, 205, 304])
 
@@ -38,13 +38,13 @@ export async function ask (url: URL, question: Question, asking: Asking): Promis
   const patience = AbortSignal.timeout(patienceMs)
   try {
     const answer = await head(url, question, asking, AbortSignal.any([patience, asking.stop]))
-    const text = asking.headOnly === true ? '' : await boundedText(answer, asking.whom)
+    const text = asking.headOnly === true ? '' : await boundedText(answer)
     answer.destroy()
     return responseOf(answer, text)
   } catch (error) {
-    if (error instanceof LoginError) throw error
+    if (error instanceof TooLarge) throw new LoginError(`the answer of ${asking.whom} is ${error.message}`)
     if (asking.stop.aborted) throw cancelled()
-    throw new UnreachableError(patience.aborted ? `${asking.whom} did not answer within ${patienceMs / 1000} s` : `${asking.whom} cannot be reached (${codeOf(error)})`)
+    throw new UnreachableError(patience.aborted ? `${asking.whom} did not answer within ${patienceMs / 1000} s` : `${asking.whom} cannot be reached (${causeCode(error)})`)
   }
 }
 
@@ -74,27 +74,10 @@ function head (url: URL, { method = 'GET', headers = {}, body }: Question, { tls
   })
 }
 
-async function boundedText (answer: IncomingMessage, whom: string): Promise<string> {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of answer as AsyncIterable<Buffer>) {
-    size += chunk.byteLength
-    if (size > LARGEST_ANSWER) throw new LoginError(`the answer of ${whom} is larger than ${LARGEST_ANSWER / 1024} KiB`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
-}
-
 function responseOf (answer: IncomingMessage, text: string): Response {
   const status = answer.statusCode ?? 0
   const challenge = answer.headers['www-authenticate']
   const headers = { 'content-type': 'application/json', ...(challenge === undefined ? {} : { 'www-authenticate': challenge }) }
   // What is no status at all counts as a server that has failed.
   return new Response(BODILESS.has(status) ? null : text, { status: status >= 200 && status <= 599 ? status : 500, headers })
-}
-
-/** `ECONNREFUSED` and its like; never a message, which may quote what was sent. */
-function codeOf (error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  return typeof code === 'string' && /^[A-Z0-9_]{1,60}$/.test(code) ? code : 'connection failed'
 }

@@ -1,25 +1,37 @@
 /** Bytes: an endpoint is a URL, so an event that is longer is another one. */
 const LONGEST = 16 * 1024
 const NOTHING = Buffer.alloc(0)
+/** The line that makes an endpoint of an event, with what ends the lines before and behind it; and its length at most. */
+const NAMED = /[\r\n]event: ?endpoint[\r\n]/
+const NAME = 'endpoint'
+const NAMED_LENGTH = '\nevent: endpoint\n'.length
+const LINE_START = Buffer.from('\n')
+
+/** A stream names where to POST to in a place where that cannot be rewritten any more. */
+export class LateEndpoint extends Error {
+  override readonly name = 'LateEndpoint'
+}
 
 /**
  * The beginning of an event stream, as far as its first event with data: by that a server of MCP 2024-11-05 (HTTP+SSE) says
  * where the client shall POST to. Comments and ids before it leave at once, so that a silent stream is kept alive by them;
- * what is behind it passes as it comes.
+ * what is behind it passes as it comes, unless it names another place.
  */
 export class EndpointEvent {
   readonly #rewrite: (endpoint: string) => string
   #held: Buffer = NOTHING
   #done = false
+  /** The last of what has passed behind that event, as far as the line of a further one may have begun in it. */
+  #passed = LINE_START
 
   /** @param rewrite from the URL that the server names to the one that the agent shall use; what it throws is thrown here */
   constructor (rewrite: (endpoint: string) => string) {
     this.#rewrite = rewrite
   }
 
-  /** @returns what may leave now */
+  /** @returns what may leave now @throws {LateEndpoint} and what `rewrite` throws */
   write (chunk: Buffer): Buffer {
-    if (this.#done) return chunk
+    if (this.#done) return this.#unnamed(chunk)
     const bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk])
     let sent = 0
     for (let event = eventAt(bytes, 0); event !== undefined; event = eventAt(bytes, sent)) {
@@ -27,6 +39,7 @@ export class EndpointEvent {
       if (fields.data !== undefined) {
         this.#done = true
         this.#held = NOTHING
+        this.#unnamed(bytes.subarray(event.end))
         if (fields.event !== 'endpoint') return bytes
         const data = this.#rewrite(fields.data)
         return Buffer.concat([bytes.subarray(0, sent), Buffer.from([...fields.others, `data: ${data}`, '', ''].join('\n')), bytes.subarray(event.end)])
@@ -42,7 +55,16 @@ export class EndpointEvent {
     this.#held = Buffer.from(bytes.subarray(sent))
     if (this.#held.length <= LONGEST) return bytes.subarray(0, sent)
     this.#done = true
+    this.#unnamed(this.#held)
     return this.end(bytes.subarray(0, sent))
+  }
+
+  /** An event begins to count with the blank line behind it, so what has left of its name until then does no harm. */
+  #unnamed (chunk: Buffer): Buffer {
+    const bytes = Buffer.concat([this.#passed, chunk])
+    if (bytes.includes(NAME) && NAMED.test(bytes.toString('latin1'))) throw new LateEndpoint()
+    this.#passed = Buffer.from(bytes.subarray(1 - NAMED_LENGTH))
+    return chunk
   }
 
   /** The stream has ended: what was held goes as it came, since without its blank line it is no event. */

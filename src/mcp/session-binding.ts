@@ -13,6 +13,8 @@ type Kind = 'session' | 'endpoint'
  */
 export class SessionBinding {
   readonly #seal: Seal
+  /** The session that each open connection showed last: an agent shows the same one with each call. */
+  readonly #shown = new WeakMap<object, Shown>()
 
   constructor (seal: Seal) {
     this.#seal = seal
@@ -32,6 +34,28 @@ export class SessionBinding {
       throw error
     }
   }
+
+  /**
+   * As `open`, for a session.
+   * @param connection that the id came by: opening it each time would be a tenth of what a call costs
+   */
+  openSession (shown: string, owner: Owner, connection: object): string | undefined {
+    const last = this.#shown.get(connection)
+    if (last?.shown === shown && isSame(last.owner, owner)) return last.own
+    const own = this.open('session', shown, owner)
+    if (own !== undefined) {
+      const { upstream, caller, authority } = owner
+      this.#shown.set(connection, { shown, own, owner: { upstream, caller, authority } })
+    }
+    return own
+  }
+}
+
+interface Shown { readonly shown: string, readonly own: string, readonly owner: Owner }
+
+function isSame (one: Owner, other: Owner): boolean {
+  return one.upstream === other.upstream && one.authority === other.authority &&
+    (one.caller === other.caller || (one.caller !== undefined && other.caller !== undefined && one.caller.principal === other.caller.principal && one.caller.agent === other.caller.agent))
 }
 
 function nameOf (kind: Kind, { upstream, caller, authority }: Owner): string {
@@ -51,9 +75,9 @@ export class CallSession {
     this.#owner = owner
   }
 
-  /** @param shown the id that the call brought @returns whether it is its caller's */
-  open (shown: string): boolean {
-    this.own = this.#binding.open('session', shown, this.#owner)
+  /** @param shown the id that the call brought, by which connection @returns whether it is its caller's */
+  open (shown: string, connection: object): boolean {
+    this.own = this.#binding.openSession(shown, this.#owner, connection)
     this.#shown = shown
     return this.own !== undefined
   }

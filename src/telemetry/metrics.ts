@@ -1,6 +1,9 @@
 import { STATUS_CODES } from 'node:http'
 import { Counter, Gauge, Histogram, Registry, type Metric } from 'prom-client'
-import type { CallEvent, CredentialCensus, ValetEvent } from './events.js'
+import { ERRORS } from '../errors.js'
+import { CATALOGUE, type LabelOf, type MetricName } from './catalogue.js'
+import type { CallEvent, CredentialCensus, ReloadCause, ValetEvent } from './events.js'
+import { callFigures, distributionOf, type Figures } from './figures.js'
 import { FastHistogram } from './histogram.js'
 
 /** Seconds. One bucket ends at 0.1, the promise made to users; the rest begin far below it. */
@@ -13,6 +16,8 @@ export interface Metrics {
   know (upstreams: readonly string[]): void
   /** The exposition in Prometheus' text format, and its content type. */
   expose (): Promise<{ type: string, text: string }>
+  /** The same in short, for people. */
+  figures (): Promise<Figures>
 }
 
 /**
@@ -24,52 +29,70 @@ export function createMetrics (version: string, census: () => readonly Credentia
   const registry = new Registry()
   const series = createSeries(registry)
   series.buildInfo.set({ version, node: process.versions.node }, 1)
-  // There from the start, so that an alert can tell the first one (`increase`).
-  for (const outcome of ['ok', 'refused']) series.reloads.inc({ outcome }, 0)
+  begin(series)
   return {
     observe: (event) => record(series, event),
     know (upstreams) {
-      for (const upstream of upstreams) series.streams.inc({ upstream }, 0)
+      for (const upstream of upstreams) beginUpstream(series, upstream)
     },
     async expose () {
       takeCensus(series, census())
       return { type: registry.contentType, text: await registry.metrics() }
     },
+    figures: async () => await figuresOf(series, census()),
   }
 }
 
 type Series = ReturnType<typeof createSeries>
 
+/** Codes of `failed` events: what the sidecar answers through no fault of the agent, but for its own faults. */
+const FAILURES = Object.entries(ERRORS).filter(([code, { status }]) => status >= 500 && code !== 'ERR_INTERNAL').map(([code]) => code)
+
 function createSeries (registry: Registry) {
-  const options = { registers: [registry] }
-  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> =>
-    new Counter({ name: `mcp_valet_${name}`, help, labelNames, ...options })
-  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[]): Gauge<L> =>
-    new Gauge({ name: `mcp_valet_${name}`, help, labelNames, ...options })
-  const histogram = <L extends string>(name: string, help: string, labelNames: readonly L[], buckets: number[]): Histogram<L> =>
-    new Histogram({ name: `mcp_valet_${name}`, help, labelNames, buckets, ...options })
-  const fast = <L extends string>(name: string, help: string, buckets: number[]): FastHistogram<L> => {
-    const metric = new FastHistogram<L>(`mcp_valet_${name}`, help, buckets)
+  const described = <N extends MetricName>(name: N) =>
+    ({ name: `mcp_valet_${name}`, help: CATALOGUE[name].help, labelNames: CATALOGUE[name].labels as ReadonlyArray<LabelOf<N>>, registers: [registry] })
+  const counter = <N extends MetricName>(name: N): Counter<LabelOf<N>> => new Counter(described(name))
+  const gauge = <N extends MetricName>(name: N): Gauge<LabelOf<N>> => new Gauge(described(name))
+  const fast = <N extends MetricName>(name: N, buckets: number[]): FastHistogram<LabelOf<N>> => {
+    const metric = new FastHistogram<LabelOf<N>>(`mcp_valet_${name}`, CATALOGUE[name].help, buckets)
     registry.registerMetric(metric as unknown as Metric)
     return metric
   }
   return {
-    requests: counter('requests_total', 'Calls that got an answer, or whose agent left before', ['upstream', 'method', 'rpc_method', 'status', 'outcome']),
-    duration: fast<'upstream' | 'rpc_method'>('request_duration_seconds', 'From the arrival of a call to the first byte of its answer', CALL_BUCKETS),
-    overhead: fast<'upstream' | 'refreshed'>('overhead_seconds', 'The part of request_duration_seconds that mcp-valet itself took: all but the wait for the upstream', OVERHEAD_BUCKETS),
-    upstreamDuration: fast<'upstream'>('upstream_duration_seconds', 'From the dispatch of an attempt to the head of the upstream\'s answer', CALL_BUCKETS),
-    refreshes: counter('token_refresh_total', 'Attempts to renew a token', ['upstream', 'type', 'trigger', 'outcome']),
-    refreshDuration: histogram('token_refresh_duration_seconds', 'How long renewing a token took', ['upstream', 'type'], CALL_BUCKETS),
-    replays: counter('replays_total', 'Calls sent again after the upstream refused the credential, by the status that it refused with', ['upstream', 'status', 'outcome']),
-    rejections: counter('upstream_rejections_total', 'Answers by which an upstream refused a credential', ['upstream', 'status']),
-    anonymous: counter('anonymous_total', 'Calls that went out without a credential, as the policy allows', ['upstream', 'reason']),
-    denied: counter('denied_total', 'Calls that mcp-valet refused', ['reason']),
-    credentials: gauge('credentials', 'Credentials by state', ['upstream', 'state']),
-    expiry: gauge('credential_expiry_seconds', 'Seconds until the soonest expiry of a credential', ['upstream']),
-    streams: gauge('streams', 'Open SSE streams', ['upstream']),
-    reloads: counter('config_reloads_total', 'Attempts to go on with another config, or with secrets that have changed', ['outcome']),
-    buildInfo: gauge('build_info', 'Always 1', ['version', 'node']),
+    requests: counter('requests_total'),
+    duration: fast('request_duration_seconds', CALL_BUCKETS),
+    overhead: fast('overhead_seconds', OVERHEAD_BUCKETS),
+    upstreamDuration: fast('upstream_duration_seconds', CALL_BUCKETS),
+    refreshes: counter('token_refresh_total'),
+    refreshDuration: new Histogram({ ...described('token_refresh_duration_seconds'), buckets: CALL_BUCKETS }),
+    replays: counter('replays_total'),
+    rejections: counter('upstream_rejections_total'),
+    anonymous: counter('anonymous_total'),
+    denied: counter('denied_total'),
+    failed: counter('failed_total'),
+    internalErrors: counter('internal_errors_total'),
+    stateFailures: counter('state_failures_total'),
+    credentials: gauge('credentials'),
+    expiry: gauge('credential_expiry_seconds'),
+    streams: gauge('streams'),
+    reloads: counter('config_reloads_total'),
+    lastReload: gauge('config_last_reload_successful'),
+    ready: gauge('ready'),
+    buildInfo: gauge('build_info'),
   }
+}
+
+/** There from the start, so that `increase` can tell the first one. */
+function begin (series: Series): void {
+  for (const outcome of ['ok', 'refused']) series.reloads.inc({ outcome }, 0)
+  for (const cause of ['config', 'secrets']) series.lastReload.set({ cause }, 1)
+}
+
+/** As `begin`, for what is counted by upstream. */
+function beginUpstream (series: Series, upstream: string): void {
+  series.streams.inc({ upstream }, 0)
+  series.stateFailures.inc({ upstream }, 0)
+  for (const code of FAILURES) series.failed.inc({ upstream, code }, 0)
 }
 
 function record (series: Series, event: ValetEvent): void {
@@ -79,8 +102,13 @@ function record (series: Series, event: ValetEvent): void {
     case 'anonymous': return series.anonymous.inc({ upstream: event.upstream, reason: event.reason })
     case 'rejected': return series.rejections.inc({ upstream: event.upstream, status: event.status })
     case 'replayed': return series.replays.inc({ upstream: event.upstream, status: event.status, outcome: event.outcome })
-    case 'reloaded': return series.reloads.inc({ outcome: 'ok' })
-    case 'reload_refused': return series.reloads.inc({ outcome: 'refused' })
+    case 'failed': return series.failed.inc({ upstream: event.upstream, code: event.code })
+    case 'state_failed': return series.stateFailures.inc({ upstream: event.upstream })
+    case 'internal_error': return series.internalErrors.inc()
+    case 'listening': return series.ready.set(1)
+    case 'stopping': return series.ready.set(0)
+    case 'reloaded': return recordReload(series, event.cause, true)
+    case 'reload_refused': return recordReload(series, event.cause, false)
     case 'stream_opened': return series.streams.inc({ upstream: event.upstream })
     case 'stream_closed': return series.streams.dec({ upstream: event.upstream })
     case 'refresh':
@@ -98,9 +126,31 @@ function recordCall (series: Series, call: CallEvent): void {
   series.overhead.observe(call.refreshed ? `true ${upstream}` : `false ${upstream}`, { upstream, refreshed: String(call.refreshed) }, call.overhead / 1000)
 }
 
+/** A config that was taken up has had its secrets read with it; secrets that were say nothing of the config's file. */
+function recordReload (series: Series, cause: ReloadCause, ok: boolean): void {
+  series.reloads.inc({ outcome: ok ? 'ok' : 'refused' })
+  series.lastReload.set({ cause }, ok ? 1 : 0)
+  if (ok && cause === 'config') series.lastReload.set({ cause: 'secrets' }, 1)
+}
+
 /** An upstream may make up hundreds of statuses; those that are registered are few. 0: the agent left first. */
 function statusLabel (status: number): string {
   return status === 0 || status in STATUS_CODES ? String(status) : 'other'
+}
+
+async function figuresOf ({ requests, overhead, upstreamDuration, streams }: Series, credentials: readonly CredentialCensus[]): Promise<Figures> {
+  const { values } = await overhead.get()
+  const { sum, count } = distributionOf((await upstreamDuration.get()).values)
+  return {
+    calls: callFigures((await requests.get()).values),
+    overhead: {
+      plain: distributionOf(values.filter(({ labels }) => labels.refreshed === 'false')),
+      refreshed: distributionOf(values.filter(({ labels }) => labels.refreshed === 'true')),
+    },
+    upstream: { sum, count },
+    streams: (await streams.get()).values.reduce((total, { value }) => total + value, 0),
+    credentials,
+  }
 }
 
 function takeCensus (series: Series, census: readonly CredentialCensus[]): void {

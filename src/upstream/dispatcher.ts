@@ -36,13 +36,17 @@ export class UpstreamDispatcher {
   readonly #clock: Clock
   readonly #emit: Emit
   readonly #way: Way
-  readonly #streams: EndpointStreams = new Map()
+  readonly #streams: EndpointStreams
   #pool: Pool | undefined
   #dispatch: Dispatch | undefined
 
-  /** @param stall milliseconds that an agent may leave its end of the connection unread */
-  constructor (config: UpstreamConfig, clock: Clock, emit: Emit, stall: number) {
+  /**
+   * @param stall milliseconds that an agent may leave its end of the connection unread
+   * @param streams where `tell` finds those that are open, and which may be another one's
+   */
+  constructor (config: UpstreamConfig, clock: Clock, emit: Emit, stall: number, streams: EndpointStreams = new Map()) {
     this.#config = config
+    this.#streams = streams
     this.#clock = clock
     this.#emit = emit
     this.#way = {

@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici'
 import { ValetError } from '../errors.js'
-import { EndpointEvent } from '../mcp/endpoint-event.js'
-import { isEventStream, unframed, type Headers } from './readable.js'
+import { EndpointEvent, LateEndpoint } from '../mcp/endpoint-event.js'
+import { isCompressed, saysEventStream, unframed, type Headers } from './readable.js'
 
 type Controller = Dispatcher.DispatchController
 
@@ -61,7 +61,8 @@ export class EndpointStage implements Dispatcher.DispatchHandler {
   onRequestStart (): void {}
 
   onResponseStart (controller: Controller, status: number, headers: Headers): void {
-    if (!isEventStream(headers)) return this.#next.onResponseStart(controller, status, headers)
+    if (!saysEventStream(headers)) return this.#next.onResponseStart(controller, status, headers)
+    if (isCompressed(headers)) return this.#refuse(controller, new ValetError('ERR_UPSTREAM_INVALID', { cause: 'a stream that may name where to POST to is compressed, although that was not asked for' }))
     this.#controller = controller
     this.#event = new EndpointEvent((endpoint) => {
       this.#name = this.#options.rewrite(endpoint)
@@ -76,10 +77,9 @@ export class EndpointStage implements Dispatcher.DispatchHandler {
     try {
       this.#pass(controller, this.#event === undefined ? chunk : this.#event.write(chunk))
     } catch (error) {
-      this.#refused = true
-      this.#close()
-      this.#next.onResponseError(controller, error instanceof ValetError ? error : new ValetError('ERR_INTERNAL', { cause: error }))
-      controller.abort(error as Error)
+      if (error instanceof ValetError) this.#refuse(controller, error)
+      else if (error instanceof LateEndpoint) this.#refuse(controller, new ValetError('ERR_UPSTREAM_INVALID', { cause: 'an endpoint event of its stream is not the first event, or is too long' }))
+      else this.#refuse(controller, new ValetError('ERR_INTERNAL', { cause: error }))
     }
   }
 
@@ -108,6 +108,13 @@ export class EndpointStage implements Dispatcher.DispatchHandler {
     for (const events of this.#waiting.splice(0)) this.#next.onResponseData(this.#controller as Controller, events)
   }
 
+  #refuse (controller: Controller, error: ValetError): void {
+    this.#refused = true
+    this.#close()
+    this.#next.onResponseError(controller, error)
+    controller.abort(error)
+  }
+
   #close (): void {
     if (this.#name !== undefined) this.#options.streams.delete(this.#name)
   }
@@ -125,6 +132,7 @@ export function endpointPath (endpoint: string, from: URL): string {
   } catch {
     throw new ValetError('ERR_UPSTREAM_INVALID', { cause: 'the endpoint event of its stream names no URL' })
   }
-  if (url.origin !== from.origin) throw new ValetError('ERR_UPSTREAM_INVALID', { cause: 'the endpoint event of its stream names another origin than the url of this upstream' })
+  // The origin of a `blob:` URL is that of the one in it.
+  if (url.origin !== from.origin || url.protocol !== from.protocol) throw new ValetError('ERR_UPSTREAM_INVALID', { cause: 'the endpoint event of its stream names another origin than the url of this upstream' })
   return url.pathname + url.search
 }

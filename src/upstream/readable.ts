@@ -13,6 +13,15 @@ export function isEventStream (headers: Headers): boolean {
   return EVENT_STREAM.test(typeOf(headers))
 }
 
+/** Also where only a client that does not look closely would read events in it. */
+export function saysEventStream (headers: Headers): boolean {
+  return /event-stream/i.test(typeOf(headers))
+}
+
+export function isCompressed (headers: Headers): boolean {
+  return !/^(?:identity)?$/i.test(String(headers['content-encoding'] ?? 'identity').trim())
+}
+
 /** Also where a type says so in a way of its own: what a client takes for JSON is read as JSON here. */
 export function isJson (headers: Headers): boolean {
   return /json/i.test(typeOf(headers))
@@ -20,8 +29,7 @@ export function isJson (headers: Headers): boolean {
 
 /** Why an answer cannot be read as its client will read it; undefined where it can. */
 export function unreadable (status: number, headers: Headers): string | undefined {
-  const coding = String(headers['content-encoding'] ?? 'identity').trim()
-  if (!/^(?:identity)?$/i.test(coding)) return 'an answer that a tool policy must read is compressed, although that was not asked for'
+  if (isCompressed(headers)) return 'an answer that a tool policy must read is compressed, although that was not asked for'
   if (status === 206 || headers['content-range'] !== undefined) return 'an answer that a tool policy must read is a part of one, although that was not asked for'
   const type = typeOf(headers)
   if (/event-stream/i.test(type) && !EVENT_STREAM.test(type)) return 'an answer that a tool policy must read has no clear content type'

@@ -71,6 +71,8 @@ async function callsSucceed () {
   expect(`Prometheus has counted ${counted} requests`, counted > 0, counted)
   const refused = await ask('sum(mcp_valet_upstream_rejections_total) or vector(0)')
   expect('and no token that the MCP server refused', refused === 0, refused)
+  const alerts = await ask('count(ALERTS{alertstate="firing"}) or vector(0)')
+  expect('no alert is told', alerts === 0, alerts)
 }
 
 /** One fault: breaks, waits for its effect, judges what was told, mends, and waits until every agent calls again. */

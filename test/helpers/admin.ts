@@ -5,6 +5,8 @@ import { createAdmin } from '../../src/http/admin.js'
 import type { AdminOptions } from '../../src/http/admin/options.js'
 import { Secret } from '../../src/secret.js'
 import type { ValetEvent } from '../../src/telemetry/events.js'
+import { createMetrics } from '../../src/telemetry/metrics.js'
+import { RecentEvents } from '../../src/telemetry/recent.js'
 import { mintToken } from './mint.js'
 import { testClock } from './clock.js'
 
@@ -32,7 +34,9 @@ export function adminAlone (t: Test, given: Partial<AdminOptions> = {}): AdminUn
   const token = mintToken()
   const events: ValetEvent[] = []
   const app = createAdmin({
-    metrics: { observe: () => {}, know: () => {}, expose: async () => ({ type: 'text/plain', text: '' }) },
+    metrics: createMetrics('0', () => []),
+    recent: new RecentEvents(testClock()),
+    succeeded: new AbortController().signal,
     unready: () => [],
     // Nothing but its timers keeps a test going that calls by inject.
     clock: { ...testClock(), after: (ms, callback) => { const timer = setTimeout(callback, ms / 100); return () => clearTimeout(timer) } },

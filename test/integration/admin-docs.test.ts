@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -8,28 +7,11 @@ import { createIssuer } from '../../src/demo/issuer.js'
 import { createDemoMcpServer } from '../../src/demo/mcp-server.js'
 import { listening, startCli } from '../helpers/cli.js'
 import { mintToken } from '../helpers/mint.js'
+import { blocksOf, runShell } from '../helpers/shell.js'
 
-const root = fileURLToPath(new URL('../../', import.meta.url))
-const page = readFileSync(join(root, 'docs/admin-api.md'), 'utf8')
-const blocks = [...page.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, kind, text]) => ({ kind: kind as string, text: text as string }))
+const page = readFileSync(fileURLToPath(new URL('../../docs/admin-api.md', import.meta.url)), 'utf8')
+const blocks = blocksOf(page)
 const ofKind = (kind: string): string[] => blocks.filter((block) => block.kind === kind).map(({ text }) => text)
-
-/** One shell, in which each block runs as a reader would run it; what each printed is told apart. */
-async function runShell (t: Test, scripts: readonly string[], env: Record<string, string>): Promise<string[]> {
-  const mark = `--- ${mintToken()} ---`
-  // `npx mcp-valet` is the command from this folder's source.
-  const npx = `npx () { shift; "${process.execPath}" --import=tsimp/import "${join(root, 'src/cli.ts')}" "$@"; }`
-  const shell = spawn('bash', ['-euo', 'pipefail', '-c', [npx, ...scripts].join(`\necho '${mark}'\n`)], {
-    cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, HOME: process.env.HOME, TSIMP_DIAG: 'ignore', ...env },
-  })
-  t.teardown(() => { shell.kill('SIGKILL') })
-  let [stdout, stderr] = ['', '']
-  shell.stdout.on('data', (chunk: Buffer) => { stdout += chunk.toString() })
-  shell.stderr.on('data', (chunk: Buffer) => { stderr += chunk.toString() })
-  const code = await new Promise((resolve) => shell.on('close', resolve))
-  t.equal(code, 0, stdout + stderr)
-  return stdout.split(`${mark}\n`).slice(1)
-}
 
 /** Whether an answer is the example on the page, where `…` stands for anything. */
 function isLike (t: Test, text: string | undefined, example: string | undefined): void {

@@ -1,7 +1,10 @@
+import { gzipSync } from 'node:zlib'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js'
 import { CallToolResultSchema } from '@modelcontextprotocol/sdk/types.js'
 import t, { type Test } from 'tap'
+import type { Config } from '../../src/config/config.js'
+import { loadConfigText } from '../../src/config/load.js'
 import { createBearerCheck } from '../../src/demo/bearer.js'
 import { createIssuer } from '../../src/demo/issuer.js'
 import { call, errorCode, rpc } from '../helpers/call.js'
@@ -13,7 +16,7 @@ import { startUpstream } from '../helpers/upstream.js'
 const LIFETIME = 60
 const NO_TIMEOUT = { timeout: 3_600_000 }
 
-interface Stage { readonly server: LegacyServer, readonly sidecar: TestSidecar, readonly url: string, expire (): void }
+interface Stage { readonly server: LegacyServer, readonly sidecar: TestSidecar, readonly url: string, readonly config: Config, expire (): void }
 
 /** A sidecar before a server of MCP 2024-11-05, with rotating tokens for alice and bob. */
 async function start (t: Test, { base = '/sse', upstream = '', ...options }: Partial<LegacyOptions> & { base?: string, upstream?: string } = {}): Promise<Stage> {
@@ -24,14 +27,17 @@ async function start (t: Test, { base = '/sse', upstream = '', ...options }: Par
   const check = createBearerCheck({ issuer: issuer.url, jwks: issuer.jwks, audience: () => 'urn:legacy', now })
   const server = await startLegacy(t, { check, ...options })
   const [alice, bob] = [await issuer.login('alice'), await issuer.login('bob')]
-  const sidecar = await startSidecar(t, `
+  const env = { A: alice.refresh_token, B: bob.refresh_token }
+  const yaml = `
 upstreams:
   old: { url: "${server.origin}${base}", credential: { type: refresh_token, issuer: "${issuer.url}", client_id: demo, resource: "urn:legacy" }${upstream} }
 principals:
   alice: { credentials: { old: { refresh_token: { env: A } } } }
   bob: { credentials: { old: { refresh_token: { env: B } } } }
-`, { env: { A: alice.refresh_token, B: bob.refresh_token } })
-  return { server, sidecar, url: `${sidecar.proxyUrl}/old/mcp`, expire () { ahead += LIFETIME * 1000 } }
+`
+  const sidecar = await startSidecar(t, yaml, { env })
+  const config = loadConfigText('listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0 }\nstate: { driver: memory }' + yaml, { env })
+  return { server, sidecar, config, url: `${sidecar.proxyUrl}/old/mcp`, expire () { ahead += LIFETIME * 1000 } }
 }
 
 async function connect (t: Test, url: string, key: string): Promise<{ client: Client, endpoint: () => string }> {
@@ -108,5 +114,34 @@ principals: { alice: { credentials: { old: { type: api_token, token: { env: TOKE
 `, { env: { TOKEN: freshToken() } })
     t.type(await call(`${sidecar.proxyUrl}/old/mcp`, { method: 'GET', key: await sidecar.keyFor('alice') }).catch((error: unknown) => error), Error)
     t.match(sidecar.events.find(({ event }) => event === 'failed'), { code: 'ERR_UPSTREAM_INVALID', reason: /^the endpoint event of its stream names/ })
+  })
+}
+
+t.test('T1: an agent of 2024-11-05 hears of what it may not under a config that came while it listened', async (t) => {
+  const { sidecar, url, config } = await start(t, { upstream: ', tools: { deny: ["admin_*"] }' })
+  const { client } = await connect(t, url, await sidecar.keyFor('alice'))
+  await sidecar.reload(async () => config)
+  t.match(await client.callTool({ name: 'admin_drop' }, CallToolResultSchema, { timeout: 10_000 }).catch((error: unknown) => error), { code: -32602, message: /Unknown tool: admin_drop/ })
+  t.equal(await whoami(client), 'alice')
+})
+
+const STRANGE: Record<string, [headers: Record<string, string>, stream: string]> = {
+  'in an event behind the first one': [{}, 'event: endpoint\ndata: /messages\n\nevent: endpoint\ndata: http://127.0.0.1:1/\n\n'],
+  'in an event behind a message': [{}, 'data: {}\n\nevent: endpoint\ndata: http://127.0.0.1:1/\n\n'],
+  'of a type that only some clients read': [{ 'content-type': 'text/event-streams' }, 'event: endpoint\ndata: http://127.0.0.1:1/\n\n'],
+  'with the origin of its server in a blob': [{}, 'event: endpoint\ndata: blob:ORIGIN/x\n\n'],
+  'in a coding': [{ 'content-encoding': 'gzip' }, gzipSync('event: endpoint\ndata: http://127.0.0.1:1/\n\n').toString('latin1')],
+}
+
+for (const [what, [headers, stream]] of Object.entries(STRANGE)) {
+  t.test(`row 40: a stream that names another origin ${what} is ended`, async (t) => {
+    const upstream = await startUpstream(t, (_seen, response) => { response.writeHead(200, { 'content-type': 'text/event-stream', ...headers }).write(stream.replace('ORIGIN', upstream.origin), 'latin1') })
+    const sidecar = await startSidecar(t, `
+upstreams: { old: { url: "${upstream.origin}/sse" } }
+principals: { alice: { credentials: { old: { type: api_token, token: { env: TOKEN } } } } }
+`, { env: { TOKEN: freshToken() } })
+    const seen = await call(`${sidecar.proxyUrl}/old/mcp`, { method: 'GET', key: await sidecar.keyFor('alice') }).then(({ status, body }) => `${status} ${body}`, () => 'cut')
+    t.match(seen, /^(?:cut|502 .*ERR_UPSTREAM_INVALID)/)
+    t.match(sidecar.events.find(({ event }) => event === 'failed'), { code: 'ERR_UPSTREAM_INVALID', reason: /stream/ })
   })
 }

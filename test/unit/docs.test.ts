@@ -3,7 +3,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { ERRORS } from '../../src/errors.js'
+import { CATALOGUE } from '../../src/telemetry/catalogue.js'
 import { CHECKLIST } from '../helpers/checklist.js'
+import { alertRules, dashboard, panelsOf, sourcesOf } from '../helpers/watching.js'
 
 /**
  * Pages that say what the code says are made from it. `UPDATE_DOCS=1 npx tap test/unit/docs.test.ts` writes them anew.
@@ -38,6 +40,44 @@ A 401 carries \`WWW-Authenticate: Bearer realm="mcp-valet", error="invalid_token
 \`Retry-After\`. Any other answer is the MCP server's own.
 
 ${table(['`data.code`', 'HTTP', 'JSON-RPC', 'what it says'], errorRows)}`)
+
+/** What a label may say, where that is a list. */
+const LABELS: Record<string, string> = {
+  upstream: 'the name of an upstream in the config',
+  method: 'of HTTP',
+  rpc_method: 'a method that MCP knows, `batch`, `response`, `none` where there is no body, or `other`',
+  status: 'of HTTP, `0` where the agent left first, `other` where it is not registered',
+  outcome: 'of a call: `ok`, `replayed`, `error`, `aborted`, `broken`; of a refresh: `ok`, `unchanged`, `adopted`, `unavailable`, `revoked`; of a replay: `mended`, `refused`, `failed`; of a reload: `ok`, `refused`',
+  refreshed: '`true` where the call waited for a refresh, else `false`',
+  type: 'of the credential, as in the config',
+  trigger: '`ahead` of the expiry, `expired`, `rejected` by the upstream, `manual`',
+  reason: 'of a denial: an error code, or `tool`; of a call without a credential: `no_principal`, `refresh_failed`',
+  code: 'an error code of [errors.md](errors.md)',
+  state: '`valid`, `expiring`, `expired`, `failed`, `revoked`',
+  cause: '`config`, `secrets`',
+  version: 'of mcp-valet',
+  node: 'the version of Node.js',
+}
+const readers = (name: string, rules: ReadonlyArray<{ title: string, exprs: readonly string[] }>): string[] => rules.filter(({ exprs }) => exprs.some((expr) => sourcesOf(expr).includes(name))).map(({ title }) => title)
+const alerts = alertRules().map(({ alert, expr }) => ({ title: `[${alert}](operate.md#${alert.toLowerCase()})`, exprs: [expr] }))
+const panels = panelsOf(dashboard()).map(({ title, targets = [] }) => ({ title, exprs: targets.map(({ expr }) => expr) }))
+const metricRows = Object.entries(CATALOGUE).map(([name, { type, labels, help }]) =>
+  [`\`mcp_valet_${name}\``, type, labels.map((label) => `\`${label}\``).join(', '), help, readers(name, alerts).join('<br>'), readers(name, panels).join('<br>')])
+page('metrics.md', `# Metrics
+
+\`GET /metrics\` on the admin listener, in Prometheus' text format, without a credential. No label ever holds a principal, an agent, a key, a
+session, a tool or a URL, so the number of series depends on the config alone. [operate.md](operate.md) says what to watch, and how.
+
+${table(['metric', 'type', 'labels', 'what it is', 'read by the alerts', 'shown by the panels'], metricRows)}
+## Labels
+
+${table(['label', 'says'], Object.entries(LABELS).map(([label, says]) => [`\`${label}\``, says]))}
+A histogram has its buckets as \`…_bucket\` with \`le\`, and \`…_sum\` and \`…_count\`. One bucket of \`overhead_seconds\` ends at 0.1, the promise.
+`)
+
+t.test('docs/metrics.md explains every label', async (t) => {
+  t.same(Object.keys(LABELS).sort(), [...new Set<string>(Object.values(CATALOGUE).flatMap(({ labels }) => [...labels]))].sort())
+})
 
 /** Which files have a test whose name begins with `row N:`, or names several rows. */
 function filesOf (row: number): string[] {

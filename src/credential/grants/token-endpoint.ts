@@ -1,8 +1,8 @@
+import { boundedText, causeCode, parseObject, TooLarge } from '../../issuer-answer.js'
 import { GrantError } from './grant.js'
 
-/** How long a token endpoint may take, and how much it may say. */
+/** How long a token endpoint may take. */
 const PATIENCE_MS = 10_000
-const LARGEST_ANSWER = 256 * 1024
 const LONGEST_RETRY_AFTER = 5 * 60_000
 
 /** Error codes that may be repeated in a log: RFC 6749 §5.2, RFC 8707 §2, RFC 8693 §2.2.2, RFC 9449 §5. */
@@ -39,9 +39,9 @@ export async function askTokenEndpoint (url: string, init: RequestInit, options:
   let text: string
   try {
     response = await fetch(url, { ...init, redirect: 'manual', signal: patience })
-    text = await boundedText(response, whom)
+    text = await boundedText(response.body)
   } catch (error) {
-    if (error instanceof GrantError) throw error
+    if (error instanceof TooLarge) throw new GrantError('unavailable', `the answer of ${whom} is ${error.message}`)
     throw new GrantError('unavailable', patience.aborted ? `${whom} did not answer within ${patienceMs / 1000} s` : `${whom} cannot be reached (${causeCode(error)})`)
   }
   const body = parseObject(text)
@@ -72,32 +72,4 @@ export function retryAfter (value: string | null, now: number): number | undefin
   if (value === null) return undefined
   const ms = /^\d+$/.test(value.trim()) ? Number(value) * 1000 : Date.parse(value) - now
   return Number.isNaN(ms) ? undefined : Math.min(Math.max(0, ms), LONGEST_RETRY_AFTER)
-}
-
-async function boundedText (response: Response, whom: string): Promise<string> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of response.body ?? []) {
-    size += chunk.byteLength
-    // Leaving the loop cancels the body, and with it the connection.
-    if (size > LARGEST_ANSWER) throw new GrantError('unavailable', `the answer of ${whom} is larger than ${LARGEST_ANSWER / 1024} KiB`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
-}
-
-function parseObject (text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value as Record<string, unknown> : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** `ECONNREFUSED` and its like; never a message, which may quote what was sent. */
-function causeCode (error: unknown): string {
-  const cause = error instanceof Error ? error.cause ?? error : undefined
-  const code = typeof cause === 'object' && cause !== null && 'code' in cause ? cause.code : undefined
-  return typeof code === 'string' && /^[A-Z0-9_]{1,40}$/.test(code) ? code : 'connection failed'
 }

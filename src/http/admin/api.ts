@@ -1,14 +1,14 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { createGuard } from '../../caller/guard.js'
 import { ControlError } from '../../control.js'
-import { headGuard } from '../request-guard.js'
 import { Access } from './access.js'
 import { credentialRoutes } from './credentials.js'
+import { eventsRoute } from './events.js'
 import { documented, documentRoute } from './openapi.js'
 import type { AdminOptions } from './options.js'
 import { principalRoutes } from './principals.js'
 import { PARTS } from './schemas.js'
 import { sessionRoutes } from './sessions.js'
+import { strangerGuard } from './stranger.js'
 import { upstreamRoute } from './upstreams.js'
 import { invalid, requestValidator } from './validator.js'
 
@@ -17,9 +17,11 @@ export const BODY_LIMIT = 256 * 1024
 
 /** Everything under /v1: for an owner who has the admin token, and for nobody else, whatever the path. */
 export async function adminApi (app: FastifyInstance, options: AdminOptions): Promise<void> {
-  app.addHook('onRequest', admission(options))
+  const { token, clock, emit } = options
+  const access = token === undefined ? undefined : new Access({ token, clock, emit })
+  app.addHook('onRequest', admission(options, access))
   app.setNotFoundHandler(() => { throw new ControlError('ERR_NOT_FOUND') })
-  if (options.token === undefined) return
+  if (access === undefined) return
 
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.removeAllContentTypeParsers()
@@ -37,21 +39,19 @@ export async function adminApi (app: FastifyInstance, options: AdminOptions): Pr
   principalRoutes(app, options.control)
   credentialRoutes(app, options.control)
   upstreamRoute(app, options.endpoints)
+  eventsRoute(app, options, access)
   documentRoute(app)
   for (const [url, allowed] of methods) refuseOthers(app, url, allowed)
 }
 
 /** In the order in which a stranger may learn things: whether it may talk to this at all, whether it is on, whether it is let in. */
-function admission ({ token, callers, listen, clock, emit }: AdminOptions): (request: FastifyRequest) => Promise<void> {
-  const guard = createGuard({ ...callers, origins: [] }, listen)
-  const isPlainHead = headGuard('authorization')
-  const access = token === undefined ? undefined : new Access({ token, clock, emit })
+function admission ({ callers, listen, emit }: AdminOptions, access: Access | undefined): (request: FastifyRequest) => Promise<void> {
+  const guard = strangerGuard(callers, listen)
   return async (request) => {
-    const { headers } = request.raw
-    const foreign = isPlainHead(request.raw) ? guard(headers.host, headers.origin) : 'ERR_REQUEST_INVALID'
+    const foreign = guard(request.raw)
     if (foreign !== undefined) throw denied(request, foreign)
     if (access === undefined) throw new ControlError('ERR_ADMIN_OFF')
-    const verdict = await access.judge(headers.authorization)
+    const verdict = await access.judge(request.raw.headers.authorization)
     if (verdict === 'unavailable') throw new ControlError('ERR_ADMIN_UNAVAILABLE')
     if (verdict === 'refused') throw denied(request, 'ERR_ADMIN_UNAUTHORIZED')
     // Before the body, or one that cannot be read would make a 400 of it.

@@ -20,15 +20,15 @@ export function credentialRoutes (app: FastifyInstance, { credentials }: Control
       (query.principal ?? principal) === principal && (query.upstream ?? upstream) === upstream)
     // No name holds a line break, so no two pairs have the same key.
     const { items, next } = pageOf(wanted, ({ principal, upstream }) => `${principal}\n${upstream}`, query)
-    return { credentials: items.map(shown), next_cursor: next }
+    return { credentials: items.map(credentialAnswer), next_cursor: next }
   })
 
   app.post<{ Params: Static<typeof CredentialParams> }>('/credentials/:principal/:upstream/refresh', {
     schema: route({ id: 'refreshCredential', about: 'Renews a credential now, whatever its expiry', params: CredentialParams, answer: { 200: Refs.Credential } }),
-  }, async ({ params: { principal, upstream } }) => shown(await credentials.refresh(principal, upstream)))
+  }, async ({ params: { principal, upstream } }) => credentialAnswer(await credentials.refresh(principal, upstream)))
 }
 
-function shown ({ principal, upstream, type, state, source, expiresAt, refreshedAt, token, error }: CredentialInfo) {
+export function credentialAnswer ({ principal, upstream, type, state, source, expiresAt, refreshedAt, token, error }: CredentialInfo) {
   return {
     principal, upstream, type, state, source, expires_at: dateOf(expiresAt), refreshed_at: dateOf(refreshedAt), token: token ?? null, error: error ?? null,
   }

@@ -3,9 +3,13 @@ import type { CallersConfig, Listen, SecretRef } from '../../config/config.js'
 import type { Control } from '../../control.js'
 import type { Emit } from '../../telemetry/events.js'
 import type { Metrics } from '../../telemetry/metrics.js'
+import type { RecentEvents } from '../../telemetry/recent.js'
 
 export interface AdminOptions {
   readonly metrics: Metrics
+  readonly recent: RecentEvents
+  /** Aborted once another config has taken over: who watches then watches that one, if its token is still good there. */
+  readonly succeeded: AbortSignal
   /** Why the sidecar should get no calls now, by name; empty where it should. */
   readonly unready: () => readonly string[]
   readonly clock: Clock

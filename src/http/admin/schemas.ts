@@ -147,6 +147,8 @@ export const PageQuery = Type.Object({ limit, cursor }, CLOSED)
 export const SessionQuery = Type.Object({ principal: Type.Optional(principalName), limit, cursor }, CLOSED)
 export const CredentialQuery = Type.Object({ principal: Type.Optional(principalName), upstream: Type.Optional(upstreamName), limit, cursor }, CLOSED)
 
+export const EventsQuery = Type.Object({ principal: Type.Optional(principalName) }, CLOSED)
+
 export const SessionParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 128, description: 'Id of a session.' }) }, CLOSED)
 export const PrincipalParams = Type.Object({ id: principalName }, CLOSED)
 export const PrincipalUpstreamParams = Type.Object({ id: principalName, upstream: upstreamName }, CLOSED)

@@ -15,7 +15,7 @@ export function sessionRoutes (app: FastifyInstance, { sessions }: Control): voi
     }),
   }, async ({ query }) => {
     const { items, next } = pageOf(sessions.list().filter(({ principal }) => (query.principal ?? principal) === principal), ({ id }) => id, query)
-    return { sessions: items.map(shown), next_cursor: next }
+    return { sessions: items.map(sessionAnswer), next_cursor: next }
   })
 
   app.post<{ Body: Static<typeof AskedSession> }>('/sessions', {
@@ -27,7 +27,7 @@ export function sessionRoutes (app: FastifyInstance, { sessions }: Control): voi
     const made = await sessions.create({
       principal, agent, ...(tools === undefined ? {} : { tools: rulesOf(tools) }), ...(ttl === undefined ? {} : { ttlMs: readTtl(ttl) }),
     })
-    return await reply.code(201).send({ ...shown(made), key: made.key.reveal() })
+    return await reply.code(201).send({ ...sessionAnswer(made), key: made.key.reveal() })
   })
 
   app.delete<{ Params: Static<typeof SessionParams> }>('/sessions/:id', {
@@ -49,6 +49,6 @@ export function dateOf (ms: number | undefined): string | null {
   return ms === undefined ? null : new Date(ms).toISOString()
 }
 
-function shown ({ id, principal, agent, tools, expiresAt, source }: SessionInfo) {
+export function sessionAnswer ({ id, principal, agent, tools, expiresAt, source }: SessionInfo) {
   return { id, principal, agent, tools: tools ?? null, expires_at: dateOf(expiresAt), source }
 }

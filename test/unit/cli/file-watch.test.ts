@@ -5,28 +5,33 @@ import { systemClock } from '../../../src/clock.js'
 import { watchFiles } from '../../../src/cli/file-watch.js'
 import { eventually } from '../../helpers/peers.js'
 
-function watching (t: Test, files: string[], onTold: (paths: readonly string[]) => void = () => {}): { told: string[][], stop: () => Promise<void> } {
+interface Watching { readonly told: string[][], stop (): Promise<void>, /** Resolves when every file has been looked at again. */ looked (): Promise<void> }
+
+function watching (t: Test, files: string[]): Watching {
   const told: string[][] = []
   const stop = new AbortController()
+  let looks = 0
   const ended = watchFiles({
     clock: systemClock,
     everyMs: 10,
     stop: stop.signal,
-    files: () => files,
-    onChange: async (changed) => { told.push([...changed]); onTold([...changed]) },
+    files: () => { looks++; return files },
+    onChange: async (changed) => { told.push([...changed]) },
   })
   const end = async (): Promise<void> => { stop.abort(); await ended }
   t.teardown(end)
-  return { told, stop: end }
+  const looked = async (): Promise<void> => {
+    const enough = looks + 2
+    await eventually(() => looks >= enough)
+  }
+  return { told, stop: end, looked }
 }
-
-const pause = async (ms = 60): Promise<void> => await new Promise((resolve) => setTimeout(resolve, ms))
 
 t.test('row 52: tells of a file that was written, replaced, taken away or is back, and of no other', async (t) => {
   const dir = t.testdir({ a: '1', b: '1' })
   const [a, b] = [join(dir, 'a'), join(dir, 'b')]
-  const { told } = watching(t, [a, b])
-  await pause()
+  const { told, looked } = watching(t, [a, b])
+  await looked()
   for (const change of [
     () => writeFileSync(a, '22'),
     () => { writeFileSync(join(dir, 'next'), '33'); renameSync(join(dir, 'next'), a) },
@@ -37,7 +42,7 @@ t.test('row 52: tells of a file that was written, replaced, taken away or is bac
     change()
     await eventually(() => told.length === before + 1, 'word of a change')
     t.same(told.at(-1), [a])
-    await pause()
+    await looked()
     t.equal(told.length, before + 1, 'once')
   }
 })
@@ -45,8 +50,8 @@ t.test('row 52: tells of a file that was written, replaced, taken away or is bac
 t.test('row 52: a mount that swaps a link, as Kubernetes does, is a change', async (t) => {
   const dir = t.testdir({ one: { key: '1' }, two: { key: '2' } })
   symlinkSync('one', join(dir, 'data'))
-  const { told } = watching(t, [join(dir, 'data', 'key')])
-  await pause()
+  const { told, looked } = watching(t, [join(dir, 'data', 'key')])
+  await looked()
   symlinkSync('two', join(dir, 'next'))
   renameSync(join(dir, 'next'), join(dir, 'data'))
   await eventually(() => told.length === 1)
@@ -56,10 +61,10 @@ t.test('row 52: a mount that swaps a link, as Kubernetes does, is a change', asy
 t.test('row 52: files that are named later are looked after from then on; what is no file never changes', async (t) => {
   const dir = t.testdir({ a: '1', b: '1' })
   const files = [join(dir, 'a'), dir]
-  const { told, stop } = watching(t, files)
-  await pause()
+  const { told, stop, looked } = watching(t, files)
+  await looked()
   files.push(join(dir, 'b'))
-  await pause()
+  await looked()
   t.same(told, [], 'a file that is new here is none that has changed')
   mkdirSync(join(dir, 'c'))
   writeFileSync(join(dir, 'b'), '22')
@@ -67,6 +72,6 @@ t.test('row 52: files that are named later are looked after from then on; what i
   t.same(told, [[join(dir, 'b')]])
   await stop()
   writeFileSync(join(dir, 'b'), '333')
-  await pause()
+  await new Promise((resolve) => setTimeout(resolve, 60))
   t.equal(told.length, 1, 'nothing is told after its end')
 })

@@ -63,7 +63,7 @@ t.test('a path that is none is 404, a method that is none 405 with those that th
     isError(t, await ask(admin, 'GET', url), 'ERR_NOT_FOUND', [{ path: '', message: /openapi/ }])
     isError(t, await ask(admin, 'POST', url, { payload: '{', headers: { 'content-type': 'text/none' } }), 'ERR_NOT_FOUND', [{}])
   }
-  for (const url of ['/', '/v1x', '/v2/sessions', '/metricz']) isError(t, await ask(admin, 'GET', url), 'ERR_NOT_FOUND', [{ message: /\/healthz/ }])
+  for (const url of ['/page', '/page/', '/page/none.js', '/page/..%2findex.html', '/v1x', '/v2/sessions', '/metricz']) isError(t, await ask(admin, 'GET', url), 'ERR_NOT_FOUND', [{ message: /\/healthz/ }])
   for (const [method, url, allow] of [
     ['PUT', '/v1/sessions', 'GET, POST'], ['GET', '/v1/sessions/ses_1', 'DELETE'], ['OPTIONS', '/v1/principals', 'GET'], ['PATCH', '/v1/principals/alice', 'PUT, DELETE'],
     ['GET', '/v1/credentials/alice/tools/refresh', 'POST'], ['HEAD', '/v1/credentials', 'GET'], ['POST', '/v1/openapi.json', 'GET'],
@@ -332,6 +332,7 @@ t.test('the OpenAPI document is one, names every route, and answers are what it 
     '/v1/credentials': ['get'],
     '/v1/credentials/{principal}/{upstream}/refresh': ['post'],
     '/v1/upstreams': ['get'],
+    '/v1/events': ['get'],
     '/v1/openapi.json': ['get'],
   })
   t.same(Object.keys(document.components.schemas).sort(), ['Credential', 'Error', 'GivenCredential', 'NewSession', 'Principal', 'Session', 'Upstreams'])

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { EndpointEvent } from '../../../src/mcp/endpoint-event.js'
+import { EndpointEvent, LateEndpoint } from '../../../src/mcp/endpoint-event.js'
 
 const rewrite = (endpoint: string): string => `/sidecar?was=${encodeURIComponent(endpoint)}`
 
@@ -18,7 +18,7 @@ const STREAMS: Record<string, [came: string, left: string]> = {
   'CR alone': ['event: endpoint\rdata: /m\r\rdata: x\r\r', 'event: endpoint\ndata: /sidecar?was=%2Fm\n\ndata: x\r\r'],
   'in two lines': ['event: endpoint\ndata: /a\ndata: b\n\n', 'event: endpoint\ndata: /sidecar?was=%2Fa%0Ab\n\n'],
   'behind comments, a priming event and a byte order mark': ['\ufeff: hi\n\nid: 1\nretry: 5\n\n:\nevent: endpoint\n: in between\ndata: /m\n\n', '\ufeff: hi\n\nid: 1\nretry: 5\n\n:\nevent: endpoint\n: in between\ndata: /sidecar?was=%2Fm\n\n'],
-  'another first event': ['event: message\ndata: {}\n\nevent: endpoint\ndata: /m\n\n', 'event: message\ndata: {}\n\nevent: endpoint\ndata: /m\n\n'],
+  'another first event': ['event: message\ndata: {}\n\nevent: endpoints\ndata: event: endpoint\n\n', 'event: message\ndata: {}\n\nevent: endpoints\ndata: event: endpoint\n\n'],
   'no event name': ['data: /m\n\n', 'data: /m\n\n'],
   'the last event name counts': ['event: message\nevent: endpoint\ndata: /m\nevent: x\n\n', 'event: message\nevent: endpoint\ndata: /m\nevent: x\n\n'],
   'an end without its blank line': ['event: endpoint\ndata: /m\n', 'event: endpoint\ndata: /m\n'],
@@ -43,8 +43,29 @@ t.test('row 31: comments leave as they come, so that a silent stream is kept ali
 })
 
 t.test('row 43: what is too long for an endpoint goes as it came, and is not kept', async (t) => {
-  const long = `event: endpoint\ndata: ${'a'.repeat(20_000)}\n\n`
+  const long = `event: message\ndata: ${'a'.repeat(20_000)}\n\n`
   const half = Buffer.from(long).subarray(0, 10_000)
   t.same(pass([half, Buffer.from(long).subarray(10_000, 17_000), Buffer.from(long).subarray(17_000)]).join(''), long)
-  t.equal(whole(`event: message\ndata: ${'a'.repeat(20_000)}\n\n`), `event: message\ndata: ${'a'.repeat(20_000)}\n\n`)
+  t.equal(whole(long), long)
 })
+
+const LATE: Record<string, string> = {
+  'behind another event': 'event: message\ndata: {}\n\nevent: endpoint\ndata: http://elsewhere/\n\n',
+  'behind the first one': 'event: endpoint\ndata: /m\n\n: and\nevent:endpoint\r\ndata: http://elsewhere/\r\n\r\n',
+  'named behind its data': 'data: {}\n\ndata: http://elsewhere/\revent: endpoint\r\r',
+  'behind what is too long': `data: ${'a'.repeat(20_000)}\n\nevent: endpoint\ndata: http://elsewhere/\n\n`,
+  'that is too long, however': `${': hi\n'.repeat(9)}event: endpoint\ndata: http://elsewhere/?${'a'.repeat(70_000)}\n\n`,
+}
+
+for (const [where, stream] of Object.entries(LATE)) {
+  t.test(`row 40: a stream that names an endpoint ${where} is not passed on, however it is cut`, async (t) => {
+    const bytes = Buffer.from(stream)
+    for (const size of [1, 3, 16, 17, 4096, ...stream.length > 60_000 ? [] : [bytes.length]]) {
+      const event = new EndpointEvent(rewrite)
+      let left = ''
+      t.throws(() => { for (let at = 0; at < bytes.length; at += size) left += event.write(bytes.subarray(at, at + size)).toString() }, LateEndpoint, `${size} bytes at once`)
+      t.notMatch(left, /event: ?endpoint[\r\n]+data: http/)
+      t.notMatch(left, /elsewhere.*[\r\n]{2}$/)
+    }
+  })
+}

@@ -31,9 +31,22 @@ t.test('T2: the session of a call keeps the form in which its agent knows it', a
   const session = new CallSession(binding, caller('a', 'b'))
   const shown = session.show('s1')
   t.equal(session.own, undefined)
-  t.equal(session.open(shown), true)
+  t.equal(session.open(shown, {}), true)
   t.equal(session.own, 's1')
   t.equal(session.show('s1'), shown)
   t.not(session.show('s2'), shown)
-  t.equal(session.open('made up'), false)
+  t.equal(session.open('made up', {}), false)
+})
+
+t.test('row 44: what a connection has shown is remembered for the same owner alone', async (t) => {
+  const connection = {}
+  const owners = [caller('a', 'b'), caller('a', 'c'), caller('b', 'b'), { ...caller('a', 'b'), upstream: 'v' }, { ...caller('a', 'b'), authority: 'anonymous' as const, caller: undefined }, { upstream: 'u', authority: 'relay' as const, caller: undefined }]
+  for (const owner of owners) {
+    const shown = binding.bind('session', 's1', owner)
+    for (const round of [1, 2]) {
+      for (const other of owners) t.equal(binding.openSession(shown, other, connection), other === owner ? 's1' : undefined, `round ${round}`)
+      t.equal(binding.openSession(shown, { ...owner }, connection), 's1')
+      t.equal(binding.openSession(shown + 'A', owner, connection), undefined)
+    }
+  }
 })

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { spawnSync } from 'node:child_process'
 import { Histogram, Registry } from 'prom-client'
 import t from 'tap'
+import { ERRORS } from '../../../src/errors.js'
 import type { CredentialCensus, ValetEvent } from '../../../src/telemetry/events.js'
 import { FastHistogram } from '../../../src/telemetry/histogram.js'
 import { faultOf } from '../../../src/telemetry/fault.js'
@@ -91,6 +92,10 @@ t.test('O2: each event moves the series it should, and only those', async (t) =>
     'anonymous_total{upstream="tools",reason="no_principal"}': 1,
     'denied_total{reason="ERR_SESSION_UNKNOWN"}': 1,
     'denied_total{reason="tool"}': 1,
+    'failed_total{upstream="tools",code="ERR_UPSTREAM_TIMEOUT"}': 1,
+    'failed_total{upstream="tools",code="ERR_CREDENTIAL_REVOKED"}': 1,
+    'state_failures_total{upstream="tools"}': 1,
+    internal_errors_total: 1,
     'credentials{upstream="tools",state="valid"}': 2,
     'credentials{upstream="tools",state="failed"}': 1,
     'credential_expiry_seconds{upstream="tools"}': 12,
@@ -100,6 +105,42 @@ t.test('O2: each event moves the series it should, and only those', async (t) =>
   for (const [series, value] of Object.entries(expected)) t.equal(metric(text, `mcp_valet_${series}`), value, series)
   census[0] = { ...census[0] as CredentialCensus, soonest: undefined }
   t.notMatch((await metrics.expose()).text, /^mcp_valet_credential_expiry_seconds\{/m, 'an expiry that is gone is not told for ever')
+})
+
+t.test('O2: what an alert waits for is there at 0 before it happens, as increase() does not see a count that begins at 1', async (t) => {
+  const metrics = createMetrics('1.2.3', () => [])
+  metrics.know(['tools'])
+  const { text } = await metrics.expose()
+  const codes = Object.entries(ERRORS).filter(([code, { status }]) => status >= 500 && code !== 'ERR_INTERNAL').map(([code]) => code)
+  for (const series of [...codes.map((code) => `failed_total{upstream="tools",code="${code}"}`), 'state_failures_total{upstream="tools"}', 'internal_errors_total', 'config_reloads_total{outcome="refused"}', 'streams{upstream="tools"}', 'ready']) {
+    t.ok(text.includes(`\nmcp_valet_${series} 0\n`), series)
+  }
+})
+
+t.test('O2: it is ready from when it listens until it stops', async (t) => {
+  const metrics = createMetrics('1.2.3', () => [])
+  const ready = async (): Promise<number> => metric((await metrics.expose()).text, 'mcp_valet_ready')
+  metrics.observe({ event: 'listening', proxy: 'http://p', admin: 'http://a', upstreams: [], principals: 0 })
+  t.equal(await ready(), 1)
+  metrics.observe({ event: 'stopping' })
+  t.equal(await ready(), 0)
+})
+
+t.test('O2: the last reload of a config is not made good by secrets that are taken up, but the other way round', async (t) => {
+  const metrics = createMetrics('1.2.3', () => [])
+  const last = async (): Promise<number[]> => {
+    const { text } = await metrics.expose()
+    return ['config', 'secrets'].map((cause) => metric(text, `mcp_valet_config_last_reload_successful{cause="${cause}"}`))
+  }
+  t.same(await last(), [1, 1])
+  for (const cause of ['config', 'secrets'] as const) metrics.observe({ event: 'reload_refused', cause, reason: 'x' })
+  t.same(await last(), [0, 0])
+  metrics.observe({ event: 'reloaded', cause: 'secrets', upstreams: [], principals: 0 })
+  t.same(await last(), [0, 1])
+  metrics.observe({ event: 'reload_refused', cause: 'secrets', reason: 'x' })
+  metrics.observe({ event: 'reloaded', cause: 'config', upstreams: [], principals: 0 })
+  t.same(await last(), [1, 1])
+  t.match((await metrics.expose()).text, /mcp_valet_config_reloads_total\{outcome="refused"\} 3/)
 })
 
 t.test('row 53: statuses that an upstream makes up share one label', async (t) => {

@@ -1,0 +1,127 @@
+import type { Socket } from 'node:net'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { mintSessionKey } from '../../src/caller/session-key.js'
+import { keepUp } from '../../src/cli/reloading.js'
+import { systemClock } from '../../src/clock.js'
+import type { Config } from '../../src/config/config.js'
+import { loadConfigText } from '../../src/config/load.js'
+import { call, rpc } from '../helpers/call.js'
+import { door, eventually, freshToken, open, piece } from '../helpers/peers.js'
+import { requestText, sendRaw } from '../helpers/raw.js'
+import { startSidecar, type TestSidecar } from '../helpers/sidecar.js'
+import { bearerOf } from '../helpers/tokens.js'
+import { answerJson, startUpstream, type TestUpstream } from '../helpers/upstream.js'
+
+const LISTEN = 'listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0 }\n'
+
+t.test('row 52: the session key of a principal that is taken out of the config is good again when it comes back, there or elsewhere', async (t) => {
+  const upstream = await startUpstream(t)
+  const env = { ALICE: freshToken(), BOB: freshToken(), KEY: mintSessionKey().reveal(), OTHER: mintSessionKey().reveal() }
+  const state = `state: { driver: lmdb, path: "${join(t.testdir(), 'state')}" }\n`
+  const both = `upstreams: { tools: { url: "${upstream.origin}/mcp" } }
+principals: { alice: { credentials: { tools: { type: api_token, token: { env: ALICE } } } }, bob: { credentials: { tools: { type: api_token, token: { env: BOB } } } } }
+sessions: [{ principal: alice, agent: planner, key: { env: KEY } }, { principal: bob, agent: planner, key: { env: OTHER } }]
+`
+  const bobAlone = `upstreams: { tools: { url: "${upstream.origin}/mcp" } }
+principals: { bob: { credentials: { tools: { type: api_token, token: { env: BOB } } } } }
+sessions: [{ principal: bob, agent: planner, key: { env: KEY } }]
+`
+  const sidecar = await startSidecar(t, state + both, { env })
+  const to = async (yaml: string): Promise<void> => await sidecar.reload(async () => loadConfigText(LISTEN + state + yaml, { env }))
+  const url = `${sidecar.proxyUrl}/tools/mcp`
+  t.equal((await call(url, { key: env.KEY })).status, 200)
+  await to(bobAlone)
+  t.equal((await call(url, { key: env.KEY })).status, 200, 'its key is another principal\'s now')
+  t.equal(bearerOf(upstream.seen.at(-1)), env.BOB)
+  await to(both)
+  t.equal((await call(url, { key: env.KEY })).status, 200)
+  t.equal(bearerOf(upstream.seen.at(-1)), env.ALICE)
+  t.equal((await call(url, { key: env.OTHER })).status, 200)
+  t.notOk(sidecar.events.some(({ event }) => event === 'session_revoked'), 'nobody has revoked anything')
+})
+
+/** A sidecar before a server whose GETs are streams without an end, and whose POSTs wait for `gate` where there is one. */
+async function startStreams (t: Test, gate?: Promise<void>): Promise<{ sidecar: TestSidecar, url: string, key: string, config: () => Config, again: () => Promise<void>, upstream: TestUpstream }> {
+  const upstream = await startUpstream(t, (seen, response) => {
+    if (seen.method === 'GET') return void response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n')
+    if (gate === undefined) answerJson(seen, response)
+    else void gate.then(() => answerJson(seen, response))
+  })
+  const env = { ALICE: freshToken() }
+  const yaml = `upstreams: { tools: { url: "${upstream.origin}/mcp" } }\nprincipals: { alice: { credentials: { tools: { type: api_token, token: { env: ALICE } } } } }\n`
+  const sidecar = await startSidecar(t, yaml, { env })
+  const config = (): Config => loadConfigText(LISTEN + 'state: { driver: memory }\n' + yaml, { env })
+  const again = async (): Promise<void> => await sidecar.reload(async () => config())
+  return { sidecar, config, url: `${sidecar.proxyUrl}/tools/mcp`, key: await sidecar.keyFor('alice'), again, upstream }
+}
+
+t.test('row 52: an open stream keeps the config that it began with, and none of those that came after it', async (t) => {
+  const { url, key, again, upstream } = await startStreams(t)
+  const connections = new Set<Socket>()
+  // Or they would go by themselves.
+  upstream.server.keepAliveTimeout = 600_000
+  upstream.server.on('connection', (socket) => {
+    connections.add(socket)
+    socket.on('close', () => connections.delete(socket))
+  })
+  const stream = await open(url, { method: 'GET', key }).head
+  t.match(await piece(stream), 'data: 1')
+  for (let n = 0; n < 5; n++) {
+    t.equal((await call(url, { key })).status, 200)
+    await again()
+  }
+  await eventually(() => connections.size === 2, 'the end of every pool but that of the stream, which had another call')
+  t.equal(stream.destroyed, false)
+})
+
+t.test('row 52: a call that waits in line on its connection is not lost where a config changes', async (t) => {
+  const gate = door()
+  const { url, key, again, upstream } = await startStreams(t, gate.opened)
+  const request = (id: number, ...more: string[]): string => requestText('POST /tools/mcp HTTP/1.1', ['Host: 127.0.0.1', `X-Session-Key: ${key}`, 'Content-Type: application/json', `Content-Length: ${rpc('ping', {}, id).length}`, ...more], rpc('ping', {}, id))
+  const answers = sendRaw(new URL(url).origin, request(1, 'Connection: keep-alive') + request(2, 'Connection: keep-alive') + request(3))
+  await eventually(() => upstream.seen.length === 1)
+  await again()
+  gate.open()
+  t.equal((await answers).wire.match(/HTTP\/1\.1 200 /g)?.length, 3)
+})
+
+t.test('row 52: a config that is read while it stops is not taken up', async (t) => {
+  const { sidecar, config } = await startStreams(t)
+  const gate = door()
+  const reloading = sidecar.reload(async () => {
+    await gate.opened
+    return config()
+  }).catch((error: unknown) => error)
+  await new Promise((resolve) => { setImmediate(resolve) })
+  await sidecar.close()
+  gate.open()
+  t.match(await reloading, { name: 'ReloadError' })
+  t.equal(sidecar.events.at(-1)?.event, 'reload_refused')
+})
+
+t.test('row 51: it stops at once, whatever a change of its files waits for', async (t) => {
+  const { sidecar, config } = await startStreams(t)
+  const stop = new AbortController()
+  const file = join(t.testdir({ 'valet.yaml': '' }), 'valet.yaml')
+  const begun = door()
+  const kept = keepUp({
+    sidecar,
+    file,
+    config: config(),
+    async load () {
+      begun.open()
+      return await new Promise(() => {})
+    },
+    clock: systemClock,
+    stop: stop.signal,
+    onAsked () {},
+    everyMs: 5,
+    // It was changed while the sidecar started, too.
+    known: new Map([[file, 'another']]),
+  })
+  await begun.opened
+  stop.abort()
+  await kept
+  t.pass('it has stopped')
+})
