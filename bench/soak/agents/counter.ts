@@ -34,7 +34,10 @@ async function countOnce (world: World, principal: string, session: McpSession, 
   const over = (): boolean => world.signal.aborted && seen.every(({ result }) => result === undefined)
 
   let leaveNow = (): void => {}
-  const leaveWhenOver = (leave: () => void): void => { leaveNow = leave }
+  const leaveWhenOver = (leave: () => void): void => {
+    leaveNow = leave
+    if (world.signal.aborted) leave()
+  }
   const onOver = (): void => leaveNow()
   world.signal.addEventListener('abort', onOver, { once: true })
   let reply = await session.ask('a long call', { ...count(n, between(200, 1_000) | 0), onEvent, onOpen: leaveWhenOver })

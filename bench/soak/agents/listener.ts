@@ -10,9 +10,17 @@ export async function listen (world: World, principal: string, agent: RawAgent):
   while (!world.signal.aborted) {
     const session = await openSession(world, principal, agent)
     if (session !== undefined) {
-      let leave = (): void => {}
       let opened = false
-      const stream = session.ask('a stream', { ...GET, onOpen: (how) => { opened = true; leave = how } })
+      let leaving = false
+      let leave = (): void => { leaving = true }
+      const stream = session.ask('a stream', {
+        ...GET,
+        onOpen: (how) => {
+          opened = true
+          leave = how
+          if (leaving) how()
+        },
+      })
       for (let turn = between(1, 5); turn > 0 && !world.signal.aborted; turn--) {
         await world.wait(between(1_000, 8_000))
         const reply = await session.ask('whoami beside a stream', plainTool('whoami'))
