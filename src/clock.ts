@@ -27,7 +27,12 @@ export const systemClock: Clock = {
       timer.unref()
     }
     arm()
-    return () => clearTimeout(timer)
+    return () => {
+      // Of timers that keep no process alive Node leaves a list behind for each length of time, until that has passed. The calls of
+      // a session that ends in a day would leave millions.
+      timer.ref()
+      clearTimeout(timer)
+    }
   },
 }
 

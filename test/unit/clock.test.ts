@@ -29,6 +29,23 @@ t.test('the system clock counts forward', async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 5))
 })
 
+t.test('timers that were cancelled leave nothing behind, whatever their length', async (t) => {
+  /** How many lengths of time Node has timers for: it keeps them in a heap, in which the longest is the last. */
+  const lengths = (): number => {
+    const timer = setTimeout(() => {}, 2 ** 31 - 2) as unknown as { readonly _idlePrev: { readonly priorityQueuePosition: number } }
+    const { priorityQueuePosition } = timer._idlePrev
+    clearTimeout(timer as unknown as NodeJS.Timeout)
+    return priorityQueuePosition
+  }
+  const before = lengths()
+  for (let nth = 0; nth < 1_000; nth++) systemClock.after(600_000 + nth, () => {})()
+  t.ok(lengths() - before < 10, `${lengths() - before} more`)
+  let fired = 0
+  const cancel = await new Promise<() => void>((resolve) => { const cancel = systemClock.after(1, () => { fired++; resolve(cancel) }) })
+  cancel()
+  t.equal(fired, 1, 'to cancel one that is over does nothing')
+})
+
 t.test('a pause ends by time, or by its signal, and leaves nothing behind', async (t) => {
   const clock = manualClock()
   const controller = new AbortController()
