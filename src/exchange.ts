@@ -3,6 +3,7 @@ import type { Credential, CredentialSource } from './credential/credential.js'
 import type { ErrorCode } from './errors.js'
 import type { Secret } from './secret.js'
 import type { Context } from './telemetry/events.js'
+import type { CallTrace } from './telemetry/tracing.js'
 
 /** Who calls: what a session key or a caller's JWT stands for. */
 export interface Caller {
@@ -84,6 +85,8 @@ export class Exchange {
   firstByteAt: number | undefined
   status = 0
   code: ErrorCode | undefined
+  /** Its spans, where somebody wants them. */
+  trace: CallTrace | undefined
   /** Its end has been told to telemetry. */
   reported = false
   /** The agent has gone: nothing may be started for it any more. */

@@ -18,6 +18,7 @@ import type { Vault } from './state/vault.js'
 import type { Emit } from './telemetry/events.js'
 import type { Metrics } from './telemetry/metrics.js'
 import type { RecentEvents } from './telemetry/recent.js'
+import type { Tracing } from './telemetry/tracing.js'
 import type { EndpointStreams } from './upstream/endpoint.js'
 
 /** What outlives every config, and is handed from one generation to the next. */
@@ -32,6 +33,7 @@ export interface Lasting {
   readonly calls: OpenCalls
   readonly metrics: Metrics
   readonly recent: RecentEvents
+  readonly tracing: Tracing | undefined
   readonly limits: Limits
   readonly clock: Clock
   readonly emit: Emit

@@ -9,5 +9,6 @@ export {
   type PrincipalInfo, type PrincipalRegister, type SessionInfo, type Sessions,
 } from './control.js'
 export type { RefreshEvent, ValetEvent } from './telemetry/events.js'
+export type { AttemptTrace, CallTrace, Tracing } from './telemetry/tracing.js'
 export { ERRORS, ValetError, type ErrorCode } from './errors.js'
 export { Secret } from './secret.js'

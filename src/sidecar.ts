@@ -23,6 +23,7 @@ import { Seal } from './state/seal.js'
 import type { Emit, RefreshEvent, ReloadCause, ValetEvent } from './telemetry/events.js'
 import { createMetrics, type Metrics } from './telemetry/metrics.js'
 import { RecentEvents } from './telemetry/recent.js'
+import type { Tracing } from './telemetry/tracing.js'
 import { VERSION } from './version.js'
 
 /** A sidecar that runs. */
@@ -59,6 +60,8 @@ export interface SidecarOptions {
   readonly onRevoked?: (event: RefreshEvent) => void
   /** Credential types of one's own, by the name that a credential of `type: custom` has in the config. */
   readonly credentialTypes?: CredentialTypes
+  /** Makes spans of the calls. */
+  readonly tracing?: Tracing | undefined
   readonly clock?: Clock
   readonly limits?: Partial<Limits>
 }
@@ -123,6 +126,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       calls,
       metrics,
       recent,
+      tracing: options.tracing,
       limits,
       clock,
       emit,
@@ -227,8 +231,10 @@ async function checkAdminToken (token: Config['admin']['token'], emit: (event: V
   }
 }
 
-function listenersOf ({ onEvent, onRefresh, onRevoked }: SidecarOptions): Array<(event: ValetEvent) => void> {
+function listenersOf ({ onEvent, onRefresh, onRevoked, tracing }: SidecarOptions): Array<(event: ValetEvent) => void> {
   const refresh = (outcomes: ReadonlySet<RefreshEvent['outcome']>, listener: ((event: RefreshEvent) => void) | undefined) =>
     (event: ValetEvent) => { if (event.event === 'refresh' && outcomes.has(event.outcome)) listener?.(event) }
-  return [(event) => onEvent?.(event), refresh(new Set(['ok', 'adopted']), onRefresh), refresh(new Set(['revoked']), onRevoked)]
+  const listeners = [(event: ValetEvent) => onEvent?.(event), refresh(new Set(['ok', 'adopted']), onRefresh), refresh(new Set(['revoked']), onRevoked)]
+  if (tracing !== undefined) listeners.push((event) => { if (event.event === 'refresh') tracing.refreshed(event) })
+  return listeners
 }

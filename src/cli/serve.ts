@@ -5,9 +5,11 @@ import { secretFiles } from '../config/secret-files.js'
 import { renderProblems } from '../config/problem.js'
 import { createSidecar } from '../sidecar.js'
 import { createLog } from '../telemetry/log.js'
+import type { OpenTracing } from '../telemetry/otlp.js'
 import { faultOf } from '../telemetry/fault.js'
 import { lookAt } from './file-watch.js'
 import { keepUp, loader } from './reloading.js'
+import { traceTarget } from './trace-target.js'
 
 /** Milliseconds for which idle connections are kept when it stops, as a call may be on its way on one. */
 const LINGER = 1_000
@@ -27,7 +29,8 @@ export async function serve (options: ServeOptions): Promise<number> {
   // A fault that nobody caught is told without its message, which may hold what a caller or an issuer sent.
   process.on('uncaughtException', (error) => log({ event: 'internal_error', reason: faultOf(error) }))
   process.on('unhandledRejection', (error) => log({ event: 'internal_error', reason: faultOf(error) }))
-  const load = loader(options.config, options.env, (reason) => log({ event: 'warning', reason }))
+  const warn = (reason: string): void => log({ event: 'warning', reason })
+  const load = loader(options.config, options.env, warn)
   let config: Config
   // Before they are read, so that a change which comes while it starts is one.
   const known = await lookAt([options.config])
@@ -38,13 +41,26 @@ export async function serve (options: ServeOptions): Promise<number> {
     return refuse(error, options.config)
   }
   try {
-    const sidecar = await createSidecar(config, { onEvent: log })
+    const tracing = await tracingTo(traceTarget(options.env), warn)
+    const sidecar = await createSidecar(config, { onEvent: log, tracing })
     await keepUp({ sidecar, file: options.config, config, load, clock: systemClock, known, stop: options.stop, onAsked: options.onReload })
     await sidecar.close({ linger: LINGER })
+    await tracing?.close()
     return 0
   } catch (error) {
     return refuse(error, options.config)
   }
+}
+
+/** Loads what makes traces where somebody wants them, and nowhere else. */
+async function tracingTo (target: ReturnType<typeof traceTarget>, warn: (reason: string) => void): Promise<OpenTracing | undefined> {
+  if (target === undefined) return undefined
+  if ('problem' in target) {
+    warn(target.problem)
+    return undefined
+  }
+  const { openTracing } = await import('../telemetry/otlp.js')
+  return openTracing(target.origin, warn)
 }
 
 function refuse (error: unknown, file: string): number {

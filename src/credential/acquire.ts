@@ -1,8 +1,9 @@
 import type { Clock } from '../clock.js'
 import type { UpstreamConfig } from '../config/config.js'
+import { ValetError } from '../errors.js'
 import type { Exchange } from '../exchange.js'
 import type { Emit } from '../telemetry/events.js'
-import type { CredentialSource } from './credential.js'
+import type { Credential, CredentialSource, RefreshTrigger } from './credential.js'
 
 /** Milliseconds: where a call may go out without a credential, it need not wait through an outage for one. */
 const PATIENCE_BEFORE_FALLBACK = 5_000
@@ -22,10 +23,24 @@ export async function acquire (exchange: Exchange, source: CredentialSource, ups
   exchange.refreshed = true
   exchange.deadline = clock.elapsed() + upstream.deadlineMs
   try {
-    exchange.credential = await source.usable(patienceOf(exchange, upstream, clock))
+    exchange.credential = await waiting(exchange, 'expired', source.usable(patienceOf(exchange, upstream, clock)))
   } catch (error) {
     if (!upstream.anonymous.has('refresh_failed')) throw error
     emit({ event: 'anonymous', ...exchange.context(), reason: 'refresh_failed' })
     exchange.authority = 'anonymous'
+  }
+}
+
+/** Has the call's trace tell that it waits for this credential. */
+export async function waiting (exchange: Exchange, trigger: RefreshTrigger, renewal: Promise<Credential>): Promise<Credential> {
+  const done = exchange.trace?.refresh(trigger)
+  if (done === undefined) return await renewal
+  try {
+    const credential = await renewal
+    done('ok')
+    return credential
+  } catch (error) {
+    done(error instanceof ValetError && error.code === 'ERR_CREDENTIAL_REVOKED' ? 'revoked' : 'unavailable')
+    throw error
   }
 }

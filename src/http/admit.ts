@@ -16,11 +16,12 @@ const WELL_KNOWN = /^[^?]*\/\.well-known(?:[/?]|$)/i
  * has been read yet; only where it is refused a small one is, for the id that the answer echoes.
  */
 export function admit (options: RouteOptions): (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void {
-  const { config, keys, jwts, clock, upstream, calls, generation } = options
+  const { config, keys, jwts, clock, upstream, calls, generation, tracing } = options
   const register: Register = { keyHeader: config.callers.header, keys, jwts, relay: config.callers.relayAuthorization }
   return (request, reply, done) => {
     const exchange = new Exchange(request.id, request.method, upstream.name, clock.elapsed())
     request.exchange = exchange
+    exchange.trace = tracing?.call(exchange, request.headers)
     inTurn(reply.raw, () => {
       calls.begin(exchange, reply, generation)
       reply.raw.on('close', () => {

@@ -2,7 +2,7 @@ import type { FastifyReply } from 'fastify'
 import type { Clock } from '../clock.js'
 import type { ValetError } from '../errors.js'
 import type { Exchange } from '../exchange.js'
-import type { CallOutcome, Emit } from '../telemetry/events.js'
+import type { CallEvent, CallOutcome, Emit } from '../telemetry/events.js'
 import { faultOf } from '../telemetry/fault.js'
 import { replyError } from './reply-error.js'
 
@@ -57,7 +57,7 @@ function report (exchange: Exchange, outcome: CallOutcome, emit: Emit): void {
   if (exchange.reported) return
   exchange.reported = true
   const { caller, rpc, attempt } = exchange
-  emit({
+  const event: CallEvent = {
     event: 'call',
     request_id: exchange.requestId,
     principal: caller?.principal,
@@ -74,7 +74,9 @@ function report (exchange: Exchange, outcome: CallOutcome, emit: Emit): void {
     first_byte: exchange.firstByteAt === undefined ? undefined : exchange.firstByteAt - exchange.startedAt,
     overhead: exchange.overhead(),
     upstream_waits: exchange.upstreamWaits,
-  })
+  }
+  exchange.trace?.end(event)
+  emit(event)
 }
 
 /** The innermost cause that is made of known words: a code, a reason of ours, never a message of somebody else's. */

@@ -6,6 +6,7 @@ import type { CredentialSource } from '../credential/credential.js'
 import type { Caller, Exchange, ToolPolicy } from '../exchange.js'
 import type { SessionBinding } from '../mcp/session-binding.js'
 import type { Emit } from '../telemetry/events.js'
+import type { Tracing } from '../telemetry/tracing.js'
 import type { EndpointStreams } from '../upstream/endpoint.js'
 import type { OpenCalls } from './open-calls.js'
 import type { Limits } from './server.js'
@@ -31,6 +32,8 @@ export interface ProxyOptions {
   readonly streams: EndpointStreams
   readonly clock: Clock
   readonly emit: Emit
+  /** Undefined where nobody wants traces. */
+  readonly tracing: Tracing | undefined
   readonly limits: Limits
   readonly calls: OpenCalls
   /** Whose application this is: it is kept up until the last of its calls has ended. */

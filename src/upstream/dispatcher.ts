@@ -15,6 +15,7 @@ import { inPieces } from './pieces.js'
 import { replay } from './replay.js'
 import { Screen } from './screen.js'
 import { connectOptions } from './tls.js'
+import { traced } from './traced.js'
 
 /** Bytes of the sidecar's own that an agent may leave unread on its stream. */
 const MOST_UNREAD = 1024 * 1024
@@ -77,7 +78,7 @@ export class UpstreamDispatcher {
       headersTimeout: timeouts.headersMs,
       bodyTimeout: timeouts.idleMs,
     })
-    this.#dispatch = this.#pool.compose(inject(this.#config.headers), replay(this.#config, this.#clock, this.#emit)).dispatch
+    this.#dispatch = this.#pool.compose(traced(url), inject(this.#config.headers), replay(this.#config, this.#clock, this.#emit)).dispatch
     return this.#dispatch
   }
 

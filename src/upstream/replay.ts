@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici'
 import { pause, type Clock } from '../clock.js'
 import type { UpstreamConfig } from '../config/config.js'
-import { patienceOf } from '../credential/acquire.js'
+import { patienceOf, waiting } from '../credential/acquire.js'
 import type { Credential, CredentialSource } from '../credential/credential.js'
 import { ValetError } from '../errors.js'
 import type { Exchange } from '../exchange.js'
@@ -143,9 +143,10 @@ class Replay implements AttemptedCall {
   async #mend (attempt: Attempt, answer: Answer, source: CredentialSource, refused: Credential): Promise<void> {
     let next: Credential | undefined
     let failure: unknown
+    this.exchange.trace?.replay(answer.status)
     try {
       await this.#backOff()
-      next = await source.renew(refused, 'rejected', patienceOf(this.exchange, this.#policy, this.clock))
+      next = await waiting(this.exchange, 'rejected', source.renew(refused, 'rejected', patienceOf(this.exchange, this.#policy, this.clock)))
     } catch (error) {
       failure = error
     }
@@ -205,6 +206,7 @@ class Replay implements AttemptedCall {
   #closeReplay (outcome: ReplayOutcome): void {
     if (this.#replaying === undefined) return
     this.#emit({ event: 'replayed', ...this.exchange.context(), status: this.#replaying, outcome })
+    this.exchange.trace?.replayed(outcome)
     this.#replaying = undefined
   }
 }

@@ -10,7 +10,7 @@ const text = (file: string): string => readFileSync(join(src, file), 'utf8')
 /** What every part may know; it knows nothing itself but its own kind. */
 const GROUND = /^(?:secret|clock|errors|version|issuer-answer)\.ts$|^config\/(?:config|credential-config|secret-place|redis-url)\.ts$/
 /** Values and records that stages hand one another. */
-const RECORDS = /^credential\/credential\.ts$|^telemetry\/(?:events|fault)\.ts$|^(?:exchange|control)\.ts$/
+const RECORDS = /^credential\/credential\.ts$|^telemetry\/(?:events|fault|tracing)\.ts$|^(?:exchange|control)\.ts$/
 
 /** Ranks from the top of the house to its ground: a file imports from its own rank's folder or from below. */
 const RANKS: readonly (readonly [RegExp, number])[] = [
@@ -103,6 +103,7 @@ t.test('each outer library has its door', async (t) => {
     for (const name of imports(file)) {
       const door = doors[name]
       if (door !== undefined) t.match(file, door, `${file} may import ${name}`)
+      if (/^@opentelemetry\//.test(name)) t.match(file, /^telemetry\/(?:traces|otlp)\.ts$/, `${file} may import ${name}`)
       if (/^@modelcontextprotocol\//.test(name)) t.match(file, /^demo\//, `${file} may import ${name}`)
     }
   }
@@ -124,6 +125,12 @@ t.test('only the command reads argv, the environment and exits', async (t) => {
 t.test('the demo weighs on nobody who does not ask for it', async (t) => {
   for (const file of files.filter((name) => !name.startsWith('demo/'))) {
     t.notMatch(text(file), /from '[^']*demo\//, `${file} does not load the demo with itself`)
+  }
+})
+
+t.test('traces weigh on nobody who does not ask for them', async (t) => {
+  for (const file of files.filter((name) => !/^telemetry\/(?:traces|otlp)\.ts$/.test(name))) {
+    t.notMatch(text(file).replaceAll(/^import type .*$/gm, ''), /from '[^']*(?:traces|otlp)\.js'/, `${file} does not load them with itself`)
   }
 })
 
