@@ -1,7 +1,9 @@
+import { fileURLToPath } from 'node:url'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { histogramQuantile, observations, readHistogram, since } from '../../bench/lib/histogram.js'
 import { quantile } from '../../bench/lib/stats.js'
 import type { Closers } from './closers.js'
+import { Program } from './program.js'
 import type { McpServer } from './servers.js'
 import type { Valet } from './valet.js'
 
@@ -10,51 +12,82 @@ const WARM_UP = 200
 /** More than a direct call by less than a tenth; the sidecar's own part of 99 of 100 calls below 5 ms. */
 const BARS = { ratio: 1.1, p99: 5 } as const
 
-/** The protocol eras of a client: sessions, or none. */
-const ERAS = [{ name: 'MCP 2025-11-25', mode: 'legacy' }, { name: 'MCP 2026-07-28', mode: { pin: '2026-07-28' } }] as const
+/** Milliseconds that the calls of each way took. */
+interface Taken { readonly direct: number[], readonly through: number[] }
+
+/** Where the two ways begin. */
+interface Ways { readonly directUrl: string, readonly token: string, readonly valetUrl: string, readonly key: string }
+
+interface Caller { readonly name: string, measure (closers: Closers, ways: Ways, calls: number): Promise<Taken> }
 
 /** Milliseconds. */
 interface Times { readonly p50: number, readonly p95: number }
-export interface Measured { readonly era: string, readonly calls: number, readonly direct: Times, readonly through: Times, readonly overhead: { readonly p50: number, readonly p99: number } }
+export interface Measured { readonly caller: string, readonly calls: number, readonly direct: Times, readonly through: Times, readonly overhead: { readonly p50: number, readonly p99: number } }
 
 /**
  * What a call of a tool that only adds two numbers costs through the sidecar, beside the same call sent direct: one client
  * process, one session each, one call at a time, the two in turn, and each first as often as the other.
- * @param calls of each way, in each era
+ * @param python with FastMCP, for its client
+ * @param calls of each way, of each client
  */
-export async function measureOverhead (closers: Closers, server: McpServer, valet: Valet, key: string, calls: number, progress: (line: string) => void): Promise<Measured[]> {
+export async function measureOverhead (closers: Closers, { server, valet, key, python, calls, progress }: {
+  server: McpServer, valet: Valet, key: string, python: string, calls: number, progress: (line: string) => void
+}): Promise<Measured[]> {
+  const callers: Caller[] = [
+    { name: "FastMCP's client", measure: async (closers, ways, calls) => await fastMcp(closers, python, ways, calls) },
+    { name: 'TypeScript SDK, MCP 2025-11-25', measure: async (closers, ways, calls) => await typeScript(closers, 'legacy', ways, calls) },
+    { name: 'TypeScript SDK, MCP 2026-07-28', measure: async (closers, ways, calls) => await typeScript(closers, { pin: '2026-07-28' }, ways, calls) },
+  ]
   const measured: Measured[] = []
-  for (const { name, mode } of ERAS) {
+  for (const { name, measure } of callers) {
     const { access_token: token } = await server.issuer.login('alice')
-    const connect = async (url: string, headers: Record<string, string>): Promise<() => Promise<number>> => {
-      const client = new Client({ name: 'overhead', version: '1.0.0' }, { versionNegotiation: { mode } })
-      const transport = new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } })
-      await client.connect(transport)
-      closers.teardown(async () => await client.close())
-      return async () => await timed(client)
-    }
-    const direct = await connect(server.url, { Authorization: `Bearer ${token}`, 'X-API-KEY': token })
-    const through = await connect(`${valet.proxyUrl}/${server.id}/mcp`, { 'X-Session-Key': key })
-    for (let call = 0; call < WARM_UP; call++) {
-      await direct()
-      await through()
-    }
     progress(`${name}: ${calls} calls each way`)
     const before = readHistogram(await valet.metrics(), HISTOGRAM)
-    const times: { direct: number[], through: number[] } = { direct: [], through: [] }
-    for (let call = 0; call < calls; call++) {
-      if (call % 2 === 0) times.direct.push(await direct())
-      times.through.push(await through())
-      if (call % 2 === 1) times.direct.push(await direct())
-    }
+    const { direct, through } = await measure(closers, { directUrl: server.url, token, valetUrl: `${valet.proxyUrl}/${server.id}/mcp`, key }, calls)
     const now = readHistogram(await valet.metrics(), HISTOGRAM)
     if (now === undefined) throw new Error('the sidecar has no overhead histogram')
     const own = since(now, before)
     if (observations(own) < calls) throw new Error(`the sidecar observed ${observations(own)} calls of ${calls}`)
     const ms = (q: number): number => histogramQuantile(own, q) * 1000
-    measured.push({ era: name, calls, direct: percentiles(times.direct), through: percentiles(times.through), overhead: { p50: ms(0.5), p99: ms(0.99) } })
+    measured.push({ caller: name, calls, direct: percentiles(direct), through: percentiles(through), overhead: { p50: ms(0.5), p99: ms(0.99) } })
   }
   return measured
+}
+
+async function fastMcp (closers: Closers, python: string, { directUrl, token, valetUrl, key }: Ways, calls: number): Promise<Taken> {
+  const program = new Program(python, [fileURLToPath(new URL('overhead_client.py', import.meta.url))], {
+    DIRECT_URL: directUrl, TOKEN: token, VALET_URL: valetUrl, KEY: key, CALLS: String(calls), WARM_UP: String(WARM_UP),
+  })
+  closers.teardown(async () => await program.stop())
+  try {
+    const taken = JSON.parse(await program.line((line) => line.startsWith('{'), 0, 90_000 + calls * 100)) as Taken
+    await program.end()
+    return taken
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\n${program.output}`)
+  }
+}
+
+async function typeScript (closers: Closers, mode: 'legacy' | { pin: '2026-07-28' }, { directUrl, token, valetUrl, key }: Ways, calls: number): Promise<Taken> {
+  const connect = async (url: string, headers: Record<string, string>): Promise<() => Promise<number>> => {
+    const client = new Client({ name: 'overhead', version: '1.0.0' }, { versionNegotiation: { mode } })
+    await client.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } }))
+    closers.teardown(async () => await client.close())
+    return async () => await timed(client)
+  }
+  const direct = await connect(directUrl, { Authorization: `Bearer ${token}`, 'X-API-KEY': token })
+  const through = await connect(valetUrl, { 'X-Session-Key': key })
+  for (let call = 0; call < WARM_UP; call++) {
+    await direct()
+    await through()
+  }
+  const taken: Taken = { direct: [], through: [] }
+  for (let call = 0; call < calls; call++) {
+    if (call % 2 === 0) taken.direct.push(await direct())
+    taken.through.push(await through())
+    if (call % 2 === 1) taken.direct.push(await direct())
+  }
+  return taken
 }
 
 /** Milliseconds that a call takes. @throws where the sum is wrong */
@@ -73,13 +106,13 @@ function percentiles (times: number[]): Times {
 
 /** The figures for people, and whether each bar is met. */
 export function judgeOverhead (measured: readonly Measured[]): { text: string, good: boolean } {
-  const lines = measured.map(({ era, calls, direct, through, overhead }) => {
+  const lines = measured.map(({ caller, calls, direct, through, overhead }) => {
     const [p50, p95] = [through.p50 / direct.p50, through.p95 / direct.p95]
     const good = p50 < BARS.ratio && p95 < BARS.ratio && overhead.p99 < BARS.p99
     const pair = (times: Times): string => `p50 ${times.p50.toFixed(2)} ms, p95 ${times.p95.toFixed(2)} ms`
     return {
       good,
-      text: `${era}, ${calls} calls each: direct ${pair(direct)}; through mcp-valet ${pair(through)}; ratios ${p50.toFixed(3)} and ${p95.toFixed(3)} (bar ${BARS.ratio}); own part p50 ${overhead.p50.toFixed(2)} ms, p99 ${overhead.p99.toFixed(2)} ms (bar ${BARS.p99}): ${good ? 'PASS' : 'FAIL'}`,
+      text: `${caller}, ${calls} calls each: direct ${pair(direct)}; through mcp-valet ${pair(through)}; ratios ${p50.toFixed(3)} and ${p95.toFixed(3)} (bar ${BARS.ratio}); own part p50 ${overhead.p50.toFixed(2)} ms, p99 ${overhead.p99.toFixed(2)} ms (bar ${BARS.p99}): ${good ? 'PASS' : 'FAIL'}`,
     }
   })
   return { text: lines.map(({ text }) => text).join('\n'), good: lines.every(({ good }) => good) }

@@ -39,10 +39,10 @@ export class Program {
     this.#child.stdin.write(`${line}\n`)
   }
 
-  /** The first line from the line with this number on that fits. @throws if it ends before, or writes none in 90 s */
-  async line (fits: (line: string) => boolean, from = 0): Promise<string> {
+  /** The first line from the line with this number on that fits. @throws if it ends before, or writes none in 90 s or whatever it is given */
+  async line (fits: (line: string) => boolean, from = 0, patience?: number): Promise<string> {
     const ended = this.#ended.then((code) => { throw new Error(`it ended with ${code}`) })
-    return await Promise.race([this.#watch.until(fits, this.lines.slice(from)), ended])
+    return await Promise.race([this.#watch.until(fits, this.lines.slice(from), patience), ended])
   }
 
   /** Tells it that there is no more to do. @returns its exit code @throws if it has not ended in 60 s */

@@ -51,7 +51,7 @@ async function runOverhead (calls: number, closers: Closers): Promise<boolean> {
   const server = await startFastMcp(closers, python, versionOf({ runtime: 'requirements.txt', package: 'fastmcp' }), 600)
   const session = { agent: 'overhead', principal: 'alice' } as const
   const valet = await startValet(closers, [server], [session])
-  const { text, good } = judgeOverhead(await measureOverhead(closers, server, valet, valet.keys.get(session) as string, calls, progress))
+  const { text, good } = judgeOverhead(await measureOverhead(closers, { server, valet, key: valet.keys.get(session) as string, python, calls, progress }))
   process.stdout.write(`${server.name} ${server.version}\n${text}\n`)
   return good
 }

@@ -15,7 +15,7 @@ export class Watch<T> {
   }
 
   /** Resolves with the first item that fits, of `past` or from now on; rejects when patience ends. */
-  async until (fits: (item: T) => boolean, past: readonly T[] = []): Promise<T> {
+  async until (fits: (item: T) => boolean, past: readonly T[] = [], patience = this.#patience): Promise<T> {
     const there = past.find(fits)
     if (there !== undefined) return there
     return await new Promise<T>((resolve, reject) => {
@@ -28,7 +28,7 @@ export class Watch<T> {
       const timer = setTimeout(() => {
         this.#watchers.delete(watcher)
         reject(new Error(`nothing that fits has happened: ${fits.toString()}`))
-      }, this.#patience)
+      }, patience)
       this.#watchers.add(watcher)
     })
   }
