@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { accepts, freePort, start, stopAll, until, type Child } from '../lib/children.js'
+import { TYPESCRIPT } from '../../test/helpers/typescript.js'
 import { memory } from '../lib/proc.js'
 import { median } from '../lib/stats.js'
 import { callMicros } from './calls.js'
@@ -17,7 +18,7 @@ const ROUNDS = 5
 const CALLS = 2_000
 const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url))
 const FILL = fileURLToPath(new URL('./fill.ts', import.meta.url))
-const ENV = { STATE_KEY: 'scale-'.repeat(8), TSIMP_DIAG: 'ignore' }
+const ENV = { STATE_KEY: 'scale-'.repeat(8) }
 // On a disk, filling would take minutes: each record is written through. What is measured only reads.
 const work = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'valet-scale-'))
 
@@ -71,7 +72,7 @@ upstreams: { tools: { url: "${mcpUrl}", credential: { type: refresh_token, token
 `)
   const keysFile = join(work, `${name}.json`)
   const started = performance.now()
-  const filled = spawnSync(process.execPath, ['--import', 'tsimp/import', FILL, config, keysFile, String(principals), String(sessions)], { env: { PATH: process.env.PATH, ...env }, encoding: 'utf8' })
+  const filled = spawnSync(process.execPath, [TYPESCRIPT, FILL, config, keysFile, String(principals), String(sessions)], { env: { PATH: process.env.PATH, ...env }, encoding: 'utf8' })
   if (filled.status !== 0) throw new Error(`the state could not be filled: ${filled.stderr}`)
   console.log(`${driver}: ${principals} principals and ${sessions} sessions written in ${((performance.now() - started) / 1000).toFixed(1)} s`)
   return { config, keys: JSON.parse(readFileSync(keysFile, 'utf8')) as string[], env }

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { TYPESCRIPT } from './typescript.js'
 import { Watch } from './watch.js'
 
 const CLI = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
@@ -27,18 +28,15 @@ export interface CliProcess {
   readonly ended: Promise<Ended>
 }
 
-/**
- * The arguments of node under which the test runs, so that coverage sees the process too, but with tsimp, which keeps what
- * it has compiled, in place of the runner's own compiler, which takes seconds to start.
- */
-const NODE_ARGS = ['--import=tsimp/import', ...process.execArgv.filter((argument) => !/@tapjs\/(?:typescript|mock)/.test(argument))]
+/** The arguments of node under which the test runs, so that coverage sees the process too. */
+export const NODE_ARGS: readonly string[] = [TYPESCRIPT, ...process.execArgv.filter((argument) => !/@tapjs\/mock|typescript\.mjs/.test(argument))]
 
 /**
  * Runs `mcp-valet` as a process of its own, from its source.
  * Killed when the test ends, if it has not ended by then.
  */
 export function startCli (t: Test, args: readonly string[], options: CliOptions = {}): CliProcess {
-  const runner = Object.entries({ TSIMP_DIAG: 'ignore', ...process.env }).filter(([name]) => /^(PATH|HOME|TAP_|_TAPJS_|TSIMP_|NODE_V8_COVERAGE|NODE_OPTIONS)/.test(name))
+  const runner = Object.entries(process.env).filter(([name]) => /^(PATH|HOME|TAP_|_TAPJS_|NODE_V8_COVERAGE|NODE_OPTIONS)/.test(name))
   const [command, ...words] = [...options.under ?? [], process.execPath, ...NODE_ARGS, ...options.nodeArgs ?? [], CLI, ...args] as [string, ...string[]]
   const child = spawn(command, words, {
     cwd: options.cwd ?? process.cwd(), env: { ...Object.fromEntries(runner), ...options.env },

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { mintToken } from './mint.js'
 import { CLI } from './serving.js'
+import { TYPESCRIPT } from './typescript.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -20,11 +21,11 @@ export function blocksOf (page: string): Block[] {
  */
 export async function runShell (t: Test, scripts: readonly string[], env: Record<string, string>, cwd = root): Promise<string[]> {
   const mark = `--- ${mintToken()} ---`
-  // `npx mcp-valet` is the command from this project's source, or as it was built, since the compiler knows no other folder.
-  const command = cwd === root ? `--import=tsimp/import "${join(root, 'src/cli.ts')}"` : `"${CLI}"`
+  // `npx mcp-valet` is the command from this project's source; as it was built where the page is about what was installed.
+  const command = cwd === root ? `"${TYPESCRIPT}" "${join(root, 'src/cli.ts')}"` : `"${CLI}"`
   const npx = `npx () { shift; "${process.execPath}" ${command} "$@"; }`
   const shell = spawn('bash', ['-euo', 'pipefail', '-c', [npx, ...scripts].join(`\necho '${mark}'\n`)], {
-    cwd, stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, HOME: process.env.HOME, TSIMP_DIAG: 'ignore', ...env },
+    cwd, stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
   })
   t.teardown(() => { shell.kill('SIGKILL') })
   let [stdout, stderr] = ['', '']

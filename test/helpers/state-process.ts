@@ -2,12 +2,10 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import type { PeerCall, PeerStore } from './state-peer.js'
+import { NODE_ARGS } from './cli.js'
 import { Watch } from './watch.js'
 
 const PEER = fileURLToPath(new URL('state-peer.ts', import.meta.url))
-/** As test/helpers/cli.ts has it: coverage sees the process, and it starts with what was compiled before. */
-const NODE_ARGS = ['--import=tsimp/import', ...process.execArgv.filter((argument) => !/@tapjs\/(?:typescript|mock)/.test(argument))]
-
 /** A process of its own that has opened the store. */
 export interface StateProcess {
   readonly child: ChildProcess
@@ -23,7 +21,7 @@ export interface StateProcess {
 /** Killed when the test ends. @param within the command that runs it, if any. @throws what the process wrote where the store does not open */
 export async function startStateProcess (t: Test, store: PeerStore, within: readonly string[] = []): Promise<StateProcess> {
   const [execPath, ...execArgv] = [...within, process.execPath, ...NODE_ARGS]
-  const child = fork(PEER, [JSON.stringify(store)], { execPath: execPath as string, execArgv, env: { TSIMP_DIAG: 'ignore', ...process.env }, stdio: ['ignore', 'inherit', 'pipe', 'ipc'] })
+  const child = fork(PEER, [JSON.stringify(store)], { execPath: execPath as string, execArgv, stdio: ['ignore', 'inherit', 'pipe', 'ipc'] })
   const ended = new Promise<void>((resolve) => { child.once('close', () => resolve()) })
   t.teardown(async () => {
     child.kill('SIGKILL')

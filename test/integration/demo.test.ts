@@ -6,6 +6,8 @@ import { advice, runDemo, type DemoOptions } from '../../src/demo/demo.js'
 import { listen, shut } from '../../src/demo/http.js'
 
 const ports = { proxy: 0, admin: 0 }
+// Its own, as other tests run demos beside this one.
+process.env.TMPDIR = t.testdir({})
 
 async function run (options: Partial<DemoOptions> = {}) {
   let text = ''

@@ -9,6 +9,7 @@ import type { Bound } from '../../bench/soak/bounds.js'
 import { CALL_FAULTS } from '../../bench/soak/faults.js'
 import { readOptions } from '../../bench/soak/options.js'
 import type { Results } from '../../bench/soak/results.js'
+import { TYPESCRIPT } from '../helpers/typescript.js'
 
 const RUN = fileURLToPath(new URL('../../bench/soak/run.ts', import.meta.url))
 /** Longer in a check that has the time; memory and descriptors are judged from ten minutes on. */
@@ -23,7 +24,7 @@ async function soak (t: Test, args: readonly string[], onStarted: (kill: () => v
   const dir = mkdtempSync(join(tmpdir(), 'mcp-valet-soak-test-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   const json = join(dir, 'results.json')
-  const child = spawn(process.execPath, ['--import', 'tsimp/import', RUN, '--json', json, ...args], { env: { ...process.env, TSIMP_DIAG: 'ignore' }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [TYPESCRIPT, RUN, '--json', json, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   t.teardown(() => child.kill('SIGTERM'))
   let text = ''
   let errors = ''

@@ -10,6 +10,7 @@ import { levelOf, messageOf } from '../../../src/telemetry/levels.js'
 import { createLog } from '../../../src/telemetry/log.js'
 import { createMetrics } from '../../../src/telemetry/metrics.js'
 import { metric } from '../../helpers/sidecar.js'
+import { TYPESCRIPT } from '../../helpers/typescript.js'
 
 const at = { upstream: 'tools' } as const
 const call = { event: 'call', ...at, request_id: 'r', principal: 'alice', agent: 'a', tool: undefined, attempt: 1, method: 'POST', rpc_method: 'ping', status: 200, outcome: 'ok', code: undefined, refreshed: false, first_byte: 2, overhead: 1, upstream_waits: [1] } as const
@@ -52,7 +53,7 @@ t.test('O4: without a destination it goes to standard output, as JSON or for peo
     const log = await createLog(${options})
     log({ event: 'warning', reason: 'careful' })
     setTimeout(() => {}, 50)`
-  const run = (options: string): string => spawnSync(process.execPath, ['--import', 'tsimp/import', '--input-type=module', '-e', script(options)], { encoding: 'utf8' }).stdout
+  const run = (options: string): string => spawnSync(process.execPath, [TYPESCRIPT, '--input-type=module', '-e', script(options)], { encoding: 'utf8' }).stdout
   t.match(JSON.parse(run('{}')), { level: 'warn', event: 'warning', msg: 'careful' })
   const pretty = run('{ pretty: true }')
   t.match(pretty, /WARN.*careful/)
