@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { CONTROL_ERRORS } from '../../src/control.js'
 import { ERRORS } from '../../src/errors.js'
 import { CATALOGUE } from '../../src/telemetry/catalogue.js'
 import { CHECKLIST } from '../helpers/checklist.js'
@@ -27,6 +28,7 @@ function table (head: readonly string[], rows: ReadonlyArray<readonly string[]>)
 }
 
 const errorRows = Object.entries(ERRORS).map(([code, { status, rpc, message }]) => [`\`${code}\``, String(status), String(rpc), message])
+const controlRows = Object.entries(CONTROL_ERRORS).map(([code, { status, message }]) => [`\`${code}\``, String(status), message])
 page('errors.md', `# Error codes
 
 What mcp-valet answers by itself is a JSON-RPC error that echoes the request's \`id\`:
@@ -39,7 +41,13 @@ Branch on \`data.code\`: a code that has been released keeps its meaning. The lo
 A 401 carries \`WWW-Authenticate: Bearer realm="mcp-valet", error="invalid_token"\` and never \`resource_metadata\`; a 503 carries
 \`Retry-After\`. Any other answer is the MCP server's own.
 
-${table(['`data.code`', 'HTTP', 'JSON-RPC', 'what it says'], errorRows)}`)
+${table(['`data.code`', 'HTTP', 'JSON-RPC', 'what it says'], errorRows)}
+## Of the admin API
+
+Under \`/v1\`, and as \`ControlError\` in the library: \`{"error":{"code":"…","message":"…","details":[…],"request_id":"…"}}\`, see
+[admin-api.md](admin-api.md).
+
+${table(['`error.code`', 'HTTP', 'what it says'], controlRows)}`)
 
 /** What a label may say, where that is a list. */
 const LABELS: Record<string, string> = {
