@@ -29,7 +29,7 @@ export interface CliProcess {
 }
 
 /** The arguments of node under which the test runs, so that coverage sees the process too. */
-export const NODE_ARGS: readonly string[] = [TYPESCRIPT, ...process.execArgv.filter((argument) => !/@tapjs\/mock|typescript\.mjs/.test(argument))]
+export const NODE_ARGS: readonly string[] = [TYPESCRIPT, ...process.execArgv.filter((argument) => !/@tapjs\/(?:mock|typescript)|typescript\.mjs/.test(argument))]
 
 /**
  * Runs `mcp-valet` as a process of its own, from its source.
