@@ -155,7 +155,8 @@ t.test('of a body that is wrong all over fifty places are told', async (t) => {
 t.test('row 46: what stands in a bad request is not repeated', async (t) => {
   const canaries = new Canaries()
   const bad = (name: string): string => canaries.add(name, `${mintToken()} \u0000`)
-  const [upstream, key, deep] = ['upstream', 'key', 'deep'].map((name) => canaries.add(name, mintToken())) as [string, string, string]
+  // A key is shown unless it looks like a secret, for which it needs a digit; one random token in 250 has none.
+  const [upstream, key, deep] = ['upstream', 'key', 'deep'].map((name) => canaries.add(name, `${mintToken()}7`)) as [string, string, string]
   const admin = adminAlone(t, { control: controlOf({ sessions: { list: () => [] } }) })
   const answers = [
     await ask(admin, 'PUT', '/v1/principals/alice', {
