@@ -276,8 +276,11 @@ t.test('callers are remembered up to a bound; a connection remembers its own', a
   const tokens = await Promise.all(['a', 'b', 'c', 'd'].map(async (sub) => await issuer.sign({ sub, exp })))
   await find(tokens[0] as string, one)
   for (const token of tokens.slice(1)) await find(token, two)
-  t.equal(callers.find(tokens[0] as string).kind, 'pending')
+  const again = callers.find(tokens[0] as string)
+  t.equal(again.kind, 'pending')
   t.equal(callers.find(tokens[0] as string, one).kind, 'caller')
+  // Or it would be remembered later than those that come now.
+  if (again.kind === 'pending') await again.identity
   await find(tokens[1] as string)
   await find(tokens[2] as string)
   await clock.advance(11 * MINUTE)
