@@ -87,6 +87,8 @@ export class Exchange {
   code: ErrorCode | undefined
   /** Its spans, where somebody wants them. */
   trace: CallTrace | undefined
+  /** Where it stands among the calls under way; -1: nowhere. */
+  slot = -1
   /** Its end has been told to telemetry. */
   reported = false
   /** The agent has gone: nothing may be started for it any more. */

@@ -9,7 +9,11 @@ interface OpenCall { readonly exchange: Exchange, readonly reply: FastifyReply, 
 
 /** The calls under way on the agents' listener, so that those of a session can be ended with it. */
 export class OpenCalls {
-  readonly #calls = new Map<Exchange, OpenCall>()
+  /**
+   * Each at its exchange's slot. No Map or Set: whenever one of these makes room anew, its old table keeps a reference to the
+   * next. Once one was promoted, the calls in all that came after it were, too: a fifth of what a call costs, measured.
+   */
+  readonly #calls: OpenCall[] = []
   /** How many of them each generation has, and who waits for the last of those. */
   readonly #left = new WeakMap<object, { count: number, ended: () => void }>()
   readonly #telemetry: { readonly clock: Clock, readonly emit: Emit }
@@ -20,18 +24,18 @@ export class OpenCalls {
 
   /** How many, those that listen apart. */
   get underWay (): { readonly plain: number, readonly streams: number } {
-    const streams = [...this.#calls.keys()].filter(listens).length
-    return { plain: this.#calls.size - streams, streams }
+    const streams = this.#calls.filter(({ exchange }) => listens(exchange)).length
+    return { plain: this.#calls.length - streams, streams }
   }
 
   /** Each answer whose head has not gone yet tells its agent that its connection closes with it. */
   closeBehindThem (): void {
-    for (const { reply } of this.#calls.values()) reply.raw.shouldKeepAlive = false
+    for (const { reply } of this.#calls) reply.raw.shouldKeepAlive = false
   }
 
   /** Ends the streams that listen, as their server might: agents open them anew, elsewhere. */
   endStreams (): void {
-    for (const { exchange, reply } of [...this.#calls.values()]) {
+    for (const { exchange, reply } of [...this.#calls]) {
       if (exchange.gone || !listens(exchange) || !reply.raw.headersSent) continue
       answered(exchange, this.#telemetry)
       exchange.gone = true
@@ -42,17 +46,17 @@ export class OpenCalls {
 
   /** Ends whatever there is, which may not take any longer. */
   endAll (): void {
-    for (const call of [...this.#calls.values()]) this.#end(call, 'ERR_SHUTTING_DOWN')
+    for (const call of [...this.#calls]) this.#end(call, 'ERR_SHUTTING_DOWN')
   }
 
   /** Ends what sessions have under way that are none any more. */
   endWhere (ended: (caller: Caller) => boolean): void {
-    for (const call of [...this.#calls.values()]) if (call.exchange.caller !== undefined && ended(call.exchange.caller)) this.#end(call, 'ERR_SESSION_UNKNOWN')
+    for (const call of [...this.#calls]) if (call.exchange.caller !== undefined && ended(call.exchange.caller)) this.#end(call, 'ERR_SESSION_UNKNOWN')
   }
 
   /** @param generation under whose config it comes to its end */
   begin (exchange: Exchange, reply: FastifyReply, generation: object): void {
-    this.#calls.set(exchange, { exchange, reply, generation, cancelExpiry: undefined })
+    exchange.slot = this.#calls.push({ exchange, reply, generation, cancelExpiry: undefined }) - 1
     const left = this.#left.get(generation)
     if (left === undefined) this.#left.set(generation, { count: 1, ended: () => {} })
     else left.count++
@@ -63,7 +67,7 @@ export class OpenCalls {
    * so what was begun under it may come to its end; only a stream that listens, which has none, ends with it.
    */
   belongs (exchange: Exchange, { expiresAt, subject }: Caller): void {
-    const call = this.#calls.get(exchange)
+    const call = this.#calls[exchange.slot]
     if (expiresAt === undefined || call === undefined) return
     const { clock } = this.#telemetry
     call.cancelExpiry = clock.after(expiresAt - clock.now(), () => {
@@ -72,10 +76,16 @@ export class OpenCalls {
   }
 
   done (exchange: Exchange): void {
-    const call = this.#calls.get(exchange)
+    const call = this.#calls[exchange.slot]
     if (call === undefined) return
     call.cancelExpiry?.()
-    this.#calls.delete(exchange)
+    // The last one takes its place.
+    const last = this.#calls.pop() as OpenCall
+    if (last !== call) {
+      this.#calls[exchange.slot] = last
+      last.exchange.slot = exchange.slot
+    }
+    exchange.slot = -1
     const left = this.#left.get(call.generation)
     if (left !== undefined && --left.count === 0) left.ended()
   }
