@@ -62,7 +62,7 @@ class SpansOfCall implements CallTrace {
 
   replay (status: number): void {
     this.#endReplay()
-    this.#replay = this.#tracer.startSpan('replay', { attributes: { 'mcp_valet.refused_with': status } }, under(this.#span))
+    this.#replay = this.#child('replay', { 'mcp_valet.refused_with': status })
   }
 
   replayed (outcome: ReplayOutcome): void {

@@ -19,7 +19,7 @@ interface Taken { readonly direct: number[], readonly through: number[] }
 /** Where the two ways begin. */
 interface Ways { readonly directUrl: string, readonly token: string, readonly valetUrl: string, readonly key: string }
 
-interface Caller { readonly name: string, measure (closers: Closers, ways: Ways, calls: number): Promise<Taken> }
+interface Caller { readonly name: string, measure (ways: Ways): Promise<Taken> }
 
 /** Milliseconds. */
 interface Times { readonly p50: number, readonly p95: number }
@@ -35,16 +35,16 @@ export async function measureOverhead (closers: Closers, { server, valet, key, p
   server: McpServer, valet: Valet, key: string, python: string, calls: number, progress: (line: string) => void
 }): Promise<Measured[]> {
   const callers: Caller[] = [
-    { name: "FastMCP's client", measure: async (closers, ways, calls) => await fastMcp(closers, python, ways, calls) },
-    { name: 'TypeScript SDK, MCP 2025-11-25', measure: async (closers, ways, calls) => await typeScript(closers, 'legacy', ways, calls) },
-    { name: 'TypeScript SDK, MCP 2026-07-28', measure: async (closers, ways, calls) => await typeScript(closers, { pin: '2026-07-28' }, ways, calls) },
+    { name: "FastMCP's client", measure: async (ways) => await fastMcp(closers, python, ways, calls) },
+    { name: 'TypeScript SDK, MCP 2025-11-25', measure: async (ways) => await typeScript(closers, 'legacy', ways, calls) },
+    { name: 'TypeScript SDK, MCP 2026-07-28', measure: async (ways) => await typeScript(closers, { pin: '2026-07-28' }, ways, calls) },
   ]
   const measured: Measured[] = []
   for (const { name, measure } of callers) {
     const { access_token: token } = await server.issuer.login('alice')
     progress(`${name}: ${calls} calls each way`)
     const before = readHistogram(await valet.metrics(), HISTOGRAM)
-    const { direct, through } = await measure(closers, { directUrl: server.url, token, valetUrl: `${valet.proxyUrl}/${server.id}/mcp`, key }, calls)
+    const { direct, through } = await measure({ directUrl: server.url, token, valetUrl: `${valet.proxyUrl}/${server.id}/mcp`, key })
     const now = readHistogram(await valet.metrics(), HISTOGRAM)
     if (now === undefined) throw new Error('the sidecar has no overhead histogram')
     const own = since(now, before)
