@@ -45,7 +45,8 @@ export function untilRefresh (credential: Credential, now: number, random: numbe
  *
  * Both sources are taken as durations counted from when the request was sent: `expires_in` (RFC 6749 §5.1) is one, and
  * `exp - iat` (RFC 7519 §4.1) is one too, so that a clock here that is an hour off neither kills a fresh token nor
- * keeps a dead one. The shorter one counts.
+ * keeps a dead one. The shorter one counts. An `iat` has lost its fraction of a second; where the two clocks agree on the
+ * second, that fraction is known, and the token dies by so much sooner: servers judge it by its `exp`.
  * @param lifetime seconds, as the issuer said; what is no such number counts as unsaid, 0 included, since that is how
  *   some issuers say that they do not know
  */
@@ -53,9 +54,15 @@ export function expiryOfIssued (token: string, lifetime: number | undefined, req
   const { exp, iat } = jwtTimes(token)
   const expiresIn = lifetime !== undefined && lifetime > 0 && lifetime < LONGEST_LIFETIME ? lifetime : undefined
   const said = expiresIn === undefined ? [] : [requestedAt + expiresIn * 1000]
-  if (exp !== undefined && iat !== undefined && exp > iat) said.push(requestedAt + (exp - iat) * 1000)
+  if (exp !== undefined && iat !== undefined && exp > iat) said.push(requestedAt + (exp - iat) * 1000 - lostFraction(iat, requestedAt))
   else if (exp !== undefined && expiresIn === undefined) said.push(exp * 1000)
   return said.length === 0 ? undefined : Math.min(...said)
+}
+
+/** Milliseconds, below a second. */
+function lostFraction (iat: number, requestedAt: number): number {
+  const gone = requestedAt - iat * 1000
+  return gone > 0 && gone < 1000 ? gone : 0
 }
 
 /** When a token that was simply found somewhere expires: nobody knows how long it has lived, so `exp` itself counts. */

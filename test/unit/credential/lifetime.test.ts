@@ -52,6 +52,15 @@ t.test('row 17: expiry is counted from the request, whatever either clock says',
   t.equal(expiryOfIssued(jwt({ exp: iat + 30 }), 60, NOW), NOW + 60_000, 'without iat, exp is another clock\'s word')
 })
 
+t.test('row 17: where the clocks agree on the second, a token dies at its exp, as for the server that judges it', async (t) => {
+  fc.assert(fc.property(fc.integer({ min: 1, max: 1e6 }), fc.integer({ min: 0, max: 999 }), (lifetime, fraction) => {
+    const iat = NOW / 1000
+    return expiryOfIssued(jwt({ iat, exp: iat + lifetime }), lifetime, NOW + fraction) === (iat + lifetime) * 1000
+  }))
+  const iat = NOW / 1000
+  t.equal(expiryOfIssued(jwt({ iat, exp: iat + 15 }), 15, NOW + 1_000), NOW + 16_000, 'a clock a second behind is no measure of this one')
+})
+
 t.test('row 19: a lifetime that is none counts as unsaid', async (t) => {
   for (const none of [undefined, 0, -1, NaN, Infinity, 1e300]) t.equal(expiryOfIssued('opaque', none, NOW), undefined, String(none))
   fc.assert(fc.property(fc.oneof(fc.double(), fc.integer()), (said) => {
