@@ -24,7 +24,7 @@ export interface Options {
   assert: boolean
 }
 
-const FULL = { rounds: 5, calls: 6000, warmup: 8000, connections: 16, rate: 200, seconds: 1, storms: 3, callers: 1000, tokenDelay: 50 }
+const FULL = { rounds: 5, calls: 10_000, warmup: 30_000, connections: 16, rate: 200, seconds: 1, storms: 3, callers: 1000, tokenDelay: 50 }
 /** Rounds of the open loop to one of the closed loop. */
 const LATENCY_ROUNDS = 4
 const QUICK = { ...FULL, rounds: 1, calls: 400, warmup: 200, seconds: 0.75, storms: 1 }

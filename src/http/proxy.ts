@@ -32,6 +32,7 @@ export async function upstreamRoutes (app: FastifyInstance, options: RouteOption
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: upstream.bodyLimit }, (_request, body, done) => done(null, body))
 
+  const forward = forwarder(options, dispatcher)
   await app.register(httpProxy, {
     upstream: upstream.url.origin,
     prefix: upstream.path,
@@ -39,7 +40,9 @@ export async function upstreamRoutes (app: FastifyInstance, options: RouteOption
     httpMethods: ['POST', 'GET', 'DELETE'],
     proxyPayloads: false,
     disableRequestLogging: true,
-    handler: forwarder(options, dispatcher),
+    // To find a destination the library parses three URLs. The bare path's, which nearly every call asks for, is known.
+    preHandler: (request, reply, done) => request.raw.url === upstream.path ? forward(request, reply, upstream.url.pathname) : done(),
+    handler: forward,
   })
 }
 

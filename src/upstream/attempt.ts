@@ -61,7 +61,8 @@ export class Attempt implements Dispatcher.DispatchHandler {
     const pieces = this.#take()
     const { downstream, clock } = this.#call
     this.#state = 'forwarded'
-    const [broken, ended] = [this.#brokenBy, this.#ended]
+    const broken = this.#brokenBy
+    const ended = this.#ended
     if (broken !== undefined && pieces.length === 0) return downstream.onResponseError?.(this.controller, broken)
     downstream.onResponseStart?.(this.controller, answer.status, answer.headers as never, answer.message)
     for (const piece of pieces) downstream.onResponseData?.(this.controller, piece)
