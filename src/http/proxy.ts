@@ -28,9 +28,10 @@ export async function upstreamRoutes (app: FastifyInstance, options: RouteOption
   })
   app.addHook('onClose', async () => await dispatcher.destroy())
   app.addHook('onRequest', admit(options))
-  // The bytes as they came, for whatever type they say they are: a replay must be able to send them again.
+  // The bytes as they came, for whatever type they say they are: a replay must be able to send them again. JSON is named
+  // since Fastify remembers who reads a type by its name alone; for any other it takes the header apart at each call.
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: upstream.bodyLimit }, (_request, body, done) => done(null, body))
+  app.addContentTypeParser(['application/json', '*'], { parseAs: 'buffer', bodyLimit: upstream.bodyLimit }, (_request, body, done) => done(null, body))
 
   const forward = forwarder(options, dispatcher)
   await app.register(httpProxy, {
@@ -58,7 +59,8 @@ function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Hand
 
   return (request, reply, destination) => inTurn(reply.raw, () => {
     const exchange = request.exchange as Exchange
-    let body = request.body as Buffer | undefined
+    const bytes = request.body as Buffer | undefined
+    let body = bytes
     // What a GET brings is not passed on, but left unread it would keep Node from noticing that the agent leaves.
     if (body === undefined) request.raw.resume()
     exchange.receiving = clock.elapsed() - exchange.admittedAt
@@ -66,7 +68,7 @@ function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Hand
     const url = request.raw.url as string
     const opened = openBound(exchange, request.raw, upstream.path, binding)
     const policy = exchange.policy = policyFor(caller, upstream)
-    if (policy === undefined || opened === undefined) exchange.rpc = summarize(body)
+    if (policy === undefined || opened === undefined) exchange.readRpcWhenAsked(() => summarize(bytes))
     if (opened === undefined) return fail(exchange, reply, new ValetError('ERR_SESSION_MISMATCH'), options)
     const { session, target = targetOf(url, destination, upstream) } = opened
     if (policy !== undefined) {

@@ -20,3 +20,20 @@ t.test('O1: overhead is what is neither the upstream\'s nor the caller\'s', asyn
   exchange.firstByteAt = 150
   t.equal(exchange.overhead(), 0, 'and never less than none')
 })
+
+t.test('O4: what a call says is read once somebody asks, and once only', async (t) => {
+  const exchange = new Exchange('r-1', 'POST', 'tools', 0)
+  let read = 0
+  const summary = { id: 1, method: 'tools/call', tool: 'search' }
+  exchange.readRpcWhenAsked(() => {
+    read++
+    return summary
+  })
+  t.equal(read, 0)
+  t.equal(exchange.rpc, summary)
+  t.match(exchange.context(), { rpc_method: 'tools/call', tool: 'search' })
+  t.equal(read, 1)
+  exchange.readRpcWhenAsked(() => summary)
+  exchange.rpc = { id: null, method: 'other', tool: undefined }
+  t.equal(exchange.rpc.method, 'other', 'what is known already is not read again')
+})

@@ -84,3 +84,15 @@ t.test('row 39: what is no name in the list does not open the door to what is no
   t.equal(createGuard(callers(['::not a host::', '']), { host: '127.0.0.1', port: 1 })('[', undefined), 'ERR_HOST_REFUSED')
   t.end()
 })
+
+t.test('row 39: what was served before opens the door to nothing else', (t) => {
+  const guard = createGuard(callers(), { host: '127.0.0.1', port: 1 })
+  t.equal(guard(undefined, undefined), 'ERR_HOST_REFUSED', 'no Host at first')
+  for (const host of ['127.0.0.1:1', 'localhost']) {
+    t.equal(guard(host, undefined), undefined)
+    for (const other of [undefined, '', 'evil.example', `${host}.evil.example`]) t.equal(guard(other, undefined), 'ERR_HOST_REFUSED', String(other))
+    t.equal(guard(host, 'https://evil.example'), 'ERR_ORIGIN_REFUSED', 'an Origin is looked at each time')
+    t.equal(guard(host, undefined), undefined)
+  }
+  t.end()
+})
