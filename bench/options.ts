@@ -24,9 +24,9 @@ export interface Options {
   assert: boolean
 }
 
-const FULL = { rounds: 5, calls: 10_000, warmup: 30_000, connections: 16, rate: 200, seconds: 1, storms: 3, callers: 1000, tokenDelay: 50 }
+const FULL = { rounds: 5, calls: 10_000, warmup: 30_000, connections: 16, rate: 200, seconds: 0.5, storms: 3, callers: 1000, tokenDelay: 50 }
 /** Rounds of the open loop to one of the closed loop. */
-const LATENCY_ROUNDS = 4
+const LATENCY_ROUNDS = 6
 const QUICK = { ...FULL, rounds: 1, calls: 400, warmup: 200, seconds: 0.75, storms: 1 }
 
 export const HELP = `npm run bench -- [options]
@@ -43,7 +43,7 @@ Parts (all, unless --only names some):
 
 Options:
   --only LIST    parts, separated by commas
-  --rounds N     rounds of json and sse (default ${FULL.rounds}); latency has ${LATENCY_ROUNDS} times as many, of a second each
+  --rounds N     rounds of json and sse (default ${FULL.rounds}); latency has ${LATENCY_ROUNDS} times as many, of half a second each
   --calls N      measured calls of each row in each round of json and sse (default ${FULL.calls})
   --quick        a smoke test of under 20 s: the figures mean little
   --out DIR      where the results go (default bench/results): latest.json and one file named after the date

@@ -26,8 +26,9 @@ export function pairedRatio (a: (number | undefined)[], b: (number | undefined)[
   return all.length === 0 ? undefined : median(all)
 }
 
-/** The items from the `n`th on, then those before it: who goes first changes from round to round. */
-export function rotated<T> (items: T[], n: number): T[] {
+/** The items from the `n`th on, then those before it, every other time backwards: who goes first changes, and who goes after whom. */
+export function inTurns<T> (items: T[], n: number): T[] {
   const first = n % Math.max(1, items.length)
-  return [...items.slice(first), ...items.slice(0, first)]
+  const turned = [...items.slice(first), ...items.slice(0, first)]
+  return n % 2 === 0 ? turned : turned.reverse()
 }

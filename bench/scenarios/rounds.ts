@@ -1,6 +1,6 @@
 /** The order of things that both the closed and the open loop share: warm up, then every row in turn, round after round. */
 import { cpuTime, memory } from '../lib/proc.js'
-import { quantile, rotated } from '../lib/stats.js'
+import { quantile, inTurns } from '../lib/stats.js'
 import type { Load } from '../lib/load.js'
 import type { Outcome } from '../load/protocol.js'
 import type { Options } from '../options.js'
@@ -26,7 +26,7 @@ export async function runRounds (plan: Plan): Promise<Row[]> {
   const rows = rowsFor(targets, kinds)
   for (let round = 0; round < rounds; round++) {
     for (const kind of kinds) {
-      for (const target of rotated(targets, round)) {
+      for (const target of inTurns(targets, round)) {
         const row = find(rows, target.name, kind)!
         if (row.failed !== undefined) continue
         const warmup = round === 0 ? plan.warmup : options.connections * 10

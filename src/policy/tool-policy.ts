@@ -12,7 +12,7 @@ const UNSAFE = /[\p{Cc}\p{Cs}]/u
  * @returns undefined where everything is allowed, so that nothing needs to be read
  */
 export function compilePolicy (rulesets: ReadonlyArray<ToolRules | undefined>): ToolPolicy | undefined {
-  return together(rulesets.map((rules) => rules === undefined ? undefined : compileRules(rules)))
+  return rulesets.map((rules) => rules === undefined ? undefined : compileRules(rules)).reduce(both, undefined)
 }
 
 function compileRules ({ allow, deny }: ToolRules): ToolPolicy | undefined {
@@ -23,9 +23,9 @@ function compileRules ({ allow, deny }: ToolRules): ToolPolicy | undefined {
   return { allows: (tool) => tool.length <= LONGEST_NAME && !UNSAFE.test(tool) && allowed(tool) && !denied(tool) }
 }
 
-function together (policies: ReadonlyArray<ToolPolicy | undefined>): ToolPolicy | undefined {
-  const closed = policies.filter((policy) => policy !== undefined)
-  return closed.length < 2 ? closed[0] : { allows: (tool) => closed.every((policy) => policy.allows(tool)) }
+function both (one: ToolPolicy | undefined, other: ToolPolicy | undefined): ToolPolicy | undefined {
+  if (one === undefined || other === undefined) return one ?? other
+  return { allows: (tool) => one.allows(tool) && other.allows(tool) }
 }
 
 /** Plain names are looked up, so that thousands of them cost no more than one. */
@@ -51,11 +51,10 @@ export class ToolPolicies {
    * @returns undefined where everything is allowed
    */
   find (caller: Caller | undefined, upstream: Pick<UpstreamConfig, 'tools'>): ToolPolicy | undefined {
-    const own = this.#compile(upstream.tools)
-    if (caller === undefined) return own
-    const rules = this.#rulesOf(caller.principal)
-    if (rules.length === 0 && caller.tools === undefined) return own
-    return together([own, ...rules.map((one) => this.#compile(one)), this.#compile(caller.tools)])
+    let policy = this.#compile(upstream.tools)
+    if (caller === undefined) return policy
+    for (const rules of this.#rulesOf(caller.principal)) policy = both(policy, this.#compile(rules))
+    return both(policy, this.#compile(caller.tools))
   }
 
   #compile (rules: ToolRules | undefined): ToolPolicy | undefined {
