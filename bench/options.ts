@@ -11,9 +11,13 @@ export interface Options {
   /** Calls of each row, before its first round, that are not measured. */
   warmup: number
   connections: number
-  /** Calls/s of the open loop, for how long in a round, and its rounds: many short ones, since noise comes in bursts. */
+  /**
+   * Calls/s of the open loop, for how long in a round, in how many slices, and its rounds: noise comes in bursts, and must
+   * find all rows in turn.
+   */
   rate: number
   seconds: number
+  slices: number
   latencyRounds: number
   storms: number
   callers: number
@@ -24,10 +28,10 @@ export interface Options {
   assert: boolean
 }
 
-const FULL = { rounds: 5, calls: 10_000, warmup: 30_000, connections: 16, rate: 200, seconds: 0.5, storms: 3, callers: 1000, tokenDelay: 50 }
+const FULL = { rounds: 5, calls: 10_000, warmup: 30_000, connections: 16, rate: 200, seconds: 2, slices: 10, storms: 3, callers: 1000, tokenDelay: 50 }
 /** Rounds of the open loop to one of the closed loop. */
-const LATENCY_ROUNDS = 6
-const QUICK = { ...FULL, rounds: 1, calls: 400, warmup: 200, seconds: 0.75, storms: 1 }
+const LATENCY_ROUNDS = 2
+const QUICK = { ...FULL, rounds: 1, calls: 400, warmup: 200, seconds: 0.75, slices: 3, storms: 1 }
 
 export const HELP = `npm run bench -- [options]
 
@@ -43,7 +47,8 @@ Parts (all, unless --only names some):
 
 Options:
   --only LIST    parts, separated by commas
-  --rounds N     rounds of json and sse (default ${FULL.rounds}); latency has ${LATENCY_ROUNDS} times as many, of half a second each
+  --rounds N     rounds of json and sse (default ${FULL.rounds}); latency has ${LATENCY_ROUNDS} times as many, of ${FULL.seconds} s each
+                 in ${FULL.slices} slices, in turn with those of the other rows
   --calls N      measured calls of each row in each round of json and sse (default ${FULL.calls})
   --quick        a smoke test of under 20 s: the figures mean little
   --out DIR      where the results go (default bench/results): latest.json and one file named after the date

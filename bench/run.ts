@@ -37,15 +37,15 @@ async function run (options: Options, dir: string): Promise<Results> {
     const plan = { load, targets, options, progress }
     if (kinds.length > 0) {
       const { warmup, calls, rounds } = options
-      results.throughput = await runRounds({ ...plan, title: 'closed loop', kinds, rounds, warmup, measure: load => load.closed(calls) })
+      results.throughput = await runRounds({ ...plan, title: 'closed loop', kinds, rounds, slices: 1, warmup, measure: port => load.closed(port, calls) })
       await overhead?.read('closed loop')
     }
     if (latency) {
-      const { rate, seconds } = options
+      const { rate, seconds, slices } = options
       const warmup = kinds.length > 0 ? options.connections * 10 : options.warmup
       const title = `${rate} calls/s`
       results.latency = await runRounds({
-        ...plan, title, kinds: ['json', 'sse'], rounds: options.latencyRounds, warmup, measure: load => load.paced(rate, seconds),
+        ...plan, title, kinds: ['json', 'sse'], rounds: options.latencyRounds, slices, warmup, measure: port => load.paced(port, rate, seconds / slices),
       })
       await overhead?.read(title)
     }

@@ -7,7 +7,6 @@ type Reply = { outcome: Outcome | undefined } | { error: string }
 
 export class Load {
   #child: Child
-  #port = 0
   #sent = new Map<number, number>()
   private constructor (child: Child) { this.#child = child }
 
@@ -19,28 +18,27 @@ export class Load {
 
   /** Throws where not even the warm-up goes through. */
   async open (to: Destination, connections: number, warmup: number): Promise<void> {
-    this.#port = to.port
-    this.#count(1)
-    const { failures, reasons } = await this.#measured({ do: 'open', to, connections, warmup })
+    this.#count(to.port, 1)
+    const { failures, reasons } = await this.#measured(to.port, { do: 'open', to, connections, warmup })
     if (failures > 0) throw new Error(`${failures} of ${warmup} warm-up calls failed: ${reasons[0]}`)
   }
 
-  closed (calls: number): Promise<Outcome> { return this.#measured({ do: 'closed', calls }) }
-  paced (rate: number, seconds: number): Promise<Outcome> { return this.#measured({ do: 'paced', rate, seconds }) }
-  burst (): Promise<Outcome> { return this.#measured({ do: 'burst' }) }
-  async close (): Promise<void> { await this.#ask({ do: 'close' }) }
+  closed (port: number, calls: number): Promise<Outcome> { return this.#measured(port, { do: 'closed', port, calls }) }
+  paced (port: number, rate: number, seconds: number): Promise<Outcome> { return this.#measured(port, { do: 'paced', port, rate, seconds }) }
+  burst (port: number): Promise<Outcome> { return this.#measured(port, { do: 'burst', port }) }
+  async close (port: number): Promise<void> { await this.#ask({ do: 'close', port }) }
 
   /** How many calls went to that port in all: warm-up, `initialize` and those that were measured. */
   sentTo (port: number): number { return this.#sent.get(port) ?? 0 }
 
-  async #measured (command: LoadCommand): Promise<Outcome> {
+  async #measured (port: number, command: LoadCommand): Promise<Outcome> {
     const outcome = (await this.#ask(command))!
-    this.#count(outcome.calls)
+    this.#count(port, outcome.calls)
     return outcome
   }
 
-  #count (calls: number): void {
-    this.#sent.set(this.#port, this.sentTo(this.#port) + calls)
+  #count (port: number, calls: number): void {
+    this.#sent.set(port, this.sentTo(port) + calls)
   }
 
   async #ask (command: LoadCommand): Promise<Outcome | undefined> {

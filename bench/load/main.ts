@@ -1,15 +1,16 @@
-/** The load generator's process: one set of connections at a time, told by the parent what to do with it. */
+/** The load generator's process: a set of connections to each port, told by the parent what to do with which. */
 import { Connection } from './connection.js'
 import { burst, closedLoop, paced } from './loops.js'
 import type { Destination, LoadCommand, Outcome } from './protocol.js'
 
-let connections: Connection[] = []
+const sets = new Map<number, Connection[]>()
 
 async function open (to: Destination, count: number, warmup: number): Promise<Outcome> {
   const first = new Connection(to)
   await first.open()
   const session = await first.initialize()
-  connections = [first]
+  const connections = [first]
+  sets.set(to.port, connections)
   // A hundred at a time: a thousand at once may overflow a server's backlog, and a dropped SYN costs a second.
   while (connections.length < count) {
     const batch = Array.from({ length: Math.min(100, count - connections.length) }, () => new Connection(to))
@@ -21,12 +22,15 @@ async function open (to: Destination, count: number, warmup: number): Promise<Ou
 }
 
 async function obey (command: LoadCommand): Promise<Outcome | undefined> {
+  if (command.do === 'open') return await open(command.to, command.connections, command.warmup)
+  const connections = sets.get(command.port) ?? []
   switch (command.do) {
-    case 'open': return await open(command.to, command.connections, command.warmup)
     case 'closed': return await closedLoop(connections, command.calls)
     case 'paced': return await paced(connections, command.rate, command.seconds)
     case 'burst': return await burst(connections)
-    case 'close': for (const connection of connections) connection.close()
+    case 'close':
+      for (const connection of connections) connection.close()
+      sets.delete(command.port)
   }
 }
 

@@ -1,6 +1,6 @@
 /** The order of things that both the closed and the open loop share: warm up, then every row in turn, round after round. */
 import { cpuTime, memory } from '../lib/proc.js'
-import { quantile, inTurns } from '../lib/stats.js'
+import { inTurns, quantile } from '../lib/stats.js'
 import type { Load } from '../lib/load.js'
 import type { Outcome } from '../load/protocol.js'
 import type { Options } from '../options.js'
@@ -14,59 +14,83 @@ export interface Plan {
   targets: Target[]
   kinds: AnswerKind[]
   rounds: number
+  /** Into how many a row's round is cut, in turn with those of the other rows, so that one noise is not one row's alone. */
+  slices: number
   options: Options
   /** Calls of each row before its first round; fewer before the others, which need only their new connections warm. */
   warmup: number
-  measure: (load: Load) => Promise<Outcome>
+  /** One slice, over the connections that are open to that port. */
+  measure: (port: number) => Promise<Outcome>
   progress: (line: string) => void
 }
 
+/** What a row is measured by in one round; CPU in µs. */
+interface Part { target: Target, row: Row, name: string, outcomes: Outcome[], cpu: number | undefined }
+
 export async function runRounds (plan: Plan): Promise<Row[]> {
-  const { targets, kinds, rounds, options } = plan
-  const rows = rowsFor(targets, kinds)
-  for (let round = 0; round < rounds; round++) {
-    for (const kind of kinds) {
-      for (const target of inTurns(targets, round)) {
-        const row = find(rows, target.name, kind)!
-        if (row.failed !== undefined) continue
-        const warmup = round === 0 ? plan.warmup : options.connections * 10
-        const name = `${plan.title} ${kind}, round ${round + 1}/${rounds}, ${target.name}`
-        try {
-          const figures = await runOne(plan, target, kind, warmup)
-          row.rounds.push(figures)
-          plan.progress(`${name}: ${figures.callsPerSecond.toFixed(0)} calls/s, p50 ${figures.p50.toFixed(2)} ms` +
-            (figures.cpu === undefined ? '' : `, ${figures.cpu.toFixed(0)} µs CPU per call`))
-        } catch (error) {
-          row.failed = (error as Error).message
-          plan.progress(`${name}: FAILED: ${row.failed}`)
-        }
-      }
-    }
+  const rows = rowsFor(plan.targets, plan.kinds)
+  for (let round = 0; round < plan.rounds; round++) {
+    for (const kind of plan.kinds) await runRound(plan, round, kind, rows)
   }
   return rows
 }
 
-async function runOne ({ load, options, measure }: Plan, target: Target, answer: AnswerKind, warmup: number): Promise<Figures> {
-  const { port, headers } = target
-  const pid = target.child?.pid
-  await load.open({ port, path: PATHS[answer], headers, answer }, options.connections, warmup)
+async function runRound (plan: Plan, round: number, kind: AnswerKind, rows: Row[]): Promise<void> {
+  const { title, load, rounds, slices, options, progress } = plan
+  const parts = inTurns(plan.targets, round).map((target): Part => ({
+    target, row: find(rows, target.name, kind)!, name: `${title} ${kind}, round ${round + 1}/${rounds}, ${target.name}`, outcomes: [], cpu: 0,
+  }))
+  const each = async (some: Part[], step: (part: Part) => Promise<void>): Promise<void> => {
+    for (const part of some) if (part.row.failed === undefined) await orFail(part, step, progress)
+  }
+  const warmup = round === 0 ? plan.warmup : options.connections * 10
+  await each(parts, async ({ target: { port, headers } }) => {
+    await load.open({ port, path: PATHS[kind], headers, answer: kind }, options.connections, warmup)
+  })
+  for (let slice = 0; slice < slices; slice++) await each(inTurns(parts, slice), async (part) => await runSlice(part, plan))
+  await each(parts, async (part) => {
+    const figures = figuresOf(part)
+    part.row.rounds.push(figures)
+    progress(`${part.name}: ${figures.callsPerSecond.toFixed(0)} calls/s, p50 ${figures.p50.toFixed(2)} ms` +
+      (figures.cpu === undefined ? '' : `, ${figures.cpu.toFixed(0)} µs CPU per call`))
+  })
+  for (const { target } of parts) await load.close(target.port)
+}
+
+/** A row that fails is not measured any more; the others are. */
+async function orFail (part: Part, step: (part: Part) => Promise<void>, progress: Plan['progress']): Promise<void> {
   try {
-    const before = pid && cpuTime(pid)
-    const outcome = await measure(load)
-    const after = pid && cpuTime(pid)
-    const { calls, failures, reasons, seconds, latencies, late } = outcome
-    if (failures > 0) throw new Error(`${failures} of ${calls} calls failed: ${reasons.join('; ')}`)
-    const size = pid ? memory(pid) : undefined
-    return {
-      callsPerSecond: calls / seconds,
-      p50: quantile(latencies, 0.5),
-      p99: quantile(latencies, 0.99),
-      cpu: before === undefined || after === undefined ? undefined : (after - before) / calls,
-      rss: size?.rss,
-      peak: size?.peak,
-      ...(late && { late50: quantile(late, 0.5), late99: quantile(late, 0.99) }),
-    }
-  } finally {
-    await load.close()
+    await step(part)
+  } catch (error) {
+    part.row.failed = (error as Error).message
+    progress(`${part.name}: FAILED: ${part.row.failed}`)
+  }
+}
+
+async function runSlice (part: Part, { measure }: Plan): Promise<void> {
+  const { port, child } = part.target
+  const before = child?.pid && cpuTime(child.pid)
+  const outcome = await measure(port)
+  const after = child?.pid && cpuTime(child.pid)
+  const { calls, failures, reasons } = outcome
+  if (failures > 0) throw new Error(`${failures} of ${calls} calls failed: ${reasons.join('; ')}`)
+  part.cpu = part.cpu === undefined || before === undefined || after === undefined ? undefined : part.cpu + after - before
+  part.outcomes.push(outcome)
+}
+
+function figuresOf ({ target: { child }, outcomes, cpu }: Part): Figures {
+  const sum = (figure: (outcome: Outcome) => number): number => outcomes.reduce((total, outcome) => total + figure(outcome), 0)
+  const calls = sum((outcome) => outcome.calls)
+  const latencies = outcomes.flatMap((outcome) => [...outcome.latencies])
+  const late = outcomes.flatMap((outcome) => [...outcome.late ?? []])
+  const size = child?.pid ? memory(child.pid) : undefined
+  return {
+    callsPerSecond: calls / sum((outcome) => outcome.seconds),
+    p50: quantile(latencies, 0.5),
+    p99: quantile(latencies, 0.99),
+    cpu: cpu === undefined ? undefined : cpu / calls,
+    rss: size?.rss,
+    peak: size?.peak,
+    ...(late.length > 0 && { late50: quantile(late, 0.5), late99: quantile(late, 0.99) }),
   }
 }

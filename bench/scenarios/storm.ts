@@ -36,12 +36,12 @@ export async function runStorms (load: Load, setting: Setting, options: Options,
     const { port, headers } = valet
     await load.open({ port, path: PATHS.storm, headers, answer: 'json' }, options.callers, options.callers)
     for (let n = 0; n < options.storms; n++) {
-      const storm = await runStorm(load, setting, options.callers)
+      const storm = await runStorm(load, port, setting, options.callers)
       storms.push(storm)
       progress(`storm ${n + 1}/${options.storms}: ${storm.callers} callers, ${storm.tokenRequests} token requests, ` +
         `${storm.failures} failures, all answered in ${storm.total.toFixed(0)} ms`)
     }
-    await load.close()
+    await load.close(port)
     return { storms }
   } catch (error) {
     return { storms, failed: (error as Error).message }
@@ -50,9 +50,9 @@ export async function runStorms (load: Load, setting: Setting, options: Options,
   }
 }
 
-async function runStorm (load: Load, { upstream }: Setting, callers: number): Promise<Storm> {
+async function runStorm (load: Load, port: number, { upstream }: Setting, callers: number): Promise<Storm> {
   const before = await upstream.expire()
-  const { failures, reasons, seconds, latencies } = await load.burst()
+  const { failures, reasons, seconds, latencies } = await load.burst(port)
   const after = await upstream.count()
   return {
     callers,
