@@ -25,7 +25,7 @@ export interface Plan {
 }
 
 /** What a row is measured by in one round; CPU in µs. */
-interface Part { target: Target, row: Row, name: string, outcomes: Outcome[], cpu: number | undefined }
+interface Share { target: Target, row: Row, name: string, outcomes: Outcome[], cpu: number | undefined }
 
 export async function runRounds (plan: Plan): Promise<Row[]> {
   const rows = rowsFor(plan.targets, plan.kinds)
@@ -37,48 +37,48 @@ export async function runRounds (plan: Plan): Promise<Row[]> {
 
 async function runRound (plan: Plan, round: number, kind: AnswerKind, rows: Row[]): Promise<void> {
   const { title, load, rounds, slices, options, progress } = plan
-  const parts = inTurns(plan.targets, round).map((target): Part => ({
+  const shares = inTurns(plan.targets, round).map((target): Share => ({
     target, row: find(rows, target.name, kind)!, name: `${title} ${kind}, round ${round + 1}/${rounds}, ${target.name}`, outcomes: [], cpu: 0,
   }))
-  const each = async (some: Part[], step: (part: Part) => Promise<void>): Promise<void> => {
-    for (const part of some) if (part.row.failed === undefined) await orFail(part, step, progress)
+  const each = async (some: Share[], step: (share: Share) => Promise<void>): Promise<void> => {
+    for (const share of some) if (share.row.failed === undefined) await orFail(share, step, progress)
   }
   const warmup = round === 0 ? plan.warmup : options.connections * 10
-  await each(parts, async ({ target: { port, headers } }) => {
+  await each(shares, async ({ target: { port, headers } }) => {
     await load.open({ port, path: PATHS[kind], headers, answer: kind }, options.connections, warmup)
   })
-  for (let slice = 0; slice < slices; slice++) await each(inTurns(parts, slice), async (part) => await runSlice(part, plan))
-  await each(parts, async (part) => {
-    const figures = figuresOf(part)
-    part.row.rounds.push(figures)
-    progress(`${part.name}: ${figures.callsPerSecond.toFixed(0)} calls/s, p50 ${figures.p50.toFixed(2)} ms` +
+  for (let slice = 0; slice < slices; slice++) await each(inTurns(shares, slice), async (share) => await runSlice(share, plan))
+  await each(shares, async (share) => {
+    const figures = figuresOf(share)
+    share.row.rounds.push(figures)
+    progress(`${share.name}: ${figures.callsPerSecond.toFixed(0)} calls/s, p50 ${figures.p50.toFixed(2)} ms` +
       (figures.cpu === undefined ? '' : `, ${figures.cpu.toFixed(0)} µs CPU per call`))
   })
-  for (const { target } of parts) await load.close(target.port)
+  for (const { target } of shares) await load.close(target.port)
 }
 
 /** A row that fails is not measured any more; the others are. */
-async function orFail (part: Part, step: (part: Part) => Promise<void>, progress: Plan['progress']): Promise<void> {
+async function orFail (share: Share, step: (share: Share) => Promise<void>, progress: Plan['progress']): Promise<void> {
   try {
-    await step(part)
+    await step(share)
   } catch (error) {
-    part.row.failed = (error as Error).message
-    progress(`${part.name}: FAILED: ${part.row.failed}`)
+    share.row.failed = (error as Error).message
+    progress(`${share.name}: FAILED: ${share.row.failed}`)
   }
 }
 
-async function runSlice (part: Part, { measure }: Plan): Promise<void> {
-  const { port, child } = part.target
+async function runSlice (share: Share, { measure }: Plan): Promise<void> {
+  const { port, child } = share.target
   const before = child?.pid && cpuTime(child.pid)
   const outcome = await measure(port)
   const after = child?.pid && cpuTime(child.pid)
   const { calls, failures, reasons } = outcome
   if (failures > 0) throw new Error(`${failures} of ${calls} calls failed: ${reasons.join('; ')}`)
-  part.cpu = part.cpu === undefined || before === undefined || after === undefined ? undefined : part.cpu + after - before
-  part.outcomes.push(outcome)
+  share.cpu = share.cpu === undefined || before === undefined || after === undefined ? undefined : share.cpu + after - before
+  share.outcomes.push(outcome)
 }
 
-function figuresOf ({ target: { child }, outcomes, cpu }: Part): Figures {
+function figuresOf ({ target: { child }, outcomes, cpu }: Share): Figures {
   const sum = (figure: (outcome: Outcome) => number): number => outcomes.reduce((total, outcome) => total + figure(outcome), 0)
   const calls = sum((outcome) => outcome.calls)
   const latencies = outcomes.flatMap((outcome) => [...outcome.latencies])

@@ -41,7 +41,8 @@ export async function upstreamRoutes (app: FastifyInstance, options: RouteOption
     httpMethods: ['POST', 'GET', 'DELETE'],
     proxyPayloads: false,
     disableRequestLogging: true,
-    // To find a destination the library parses three URLs. The bare path's, which nearly every call asks for, is known.
+    // To find a destination the library parses three URLs. The bare path's, which nearly every call asks for, is known: the
+    // upstream's URL to the letter, a trailing slash included, as some servers insist on one.
     preHandler: (request, reply, done) => request.raw.url === upstream.path ? forward(request, reply, upstream.url.pathname) : done(),
     handler: forward,
   })
@@ -106,12 +107,8 @@ function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Hand
   })
 }
 
-/**
- * The path at the upstream, with the caller's query. The bare path means the upstream's URL to the letter, a trailing
- * slash included, as some servers insist on one.
- */
+/** The path at the upstream, with the caller's query; that of the bare path is the upstream's own, to the letter. */
 function targetOf (url: string, destination: string, { path, url: { pathname } }: UpstreamConfig): string {
-  if (url === path) return pathname
   const query = url.indexOf('?')
   if (query < 0) return destination
   return (query === path.length ? pathname : destination) + url.slice(query)
