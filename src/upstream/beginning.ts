@@ -12,8 +12,10 @@ const LONGEST = 64 * 1024
  * Whether the answer to a call may hide that its token was refused, and the call may be sent again for that: one that has
  * a credential and is a single request. Of a batch other parts may have been carried out.
  */
-export function mayHideRefusal ({ method, credential, rpc }: Exchange, patterns: readonly AnswerPattern[]): boolean {
-  return patterns.length > 0 && method === 'POST' && credential !== undefined && rpc.id !== null && rpc.method !== 'response'
+export function mayHideRefusal (exchange: Exchange, patterns: readonly AnswerPattern[]): boolean {
+  if (patterns.length === 0 || exchange.method !== 'POST' || exchange.credential === undefined) return false
+  const { id, method } = exchange.rpc
+  return id !== null && method !== 'response'
 }
 
 /** @returns undefined where an answer is none to look into: no 200, in a coding, too long, or neither JSON nor events */

@@ -30,6 +30,14 @@ function after (type: string, pieces: readonly string[], end = false): 'nothing'
   return end || known.at(-1) === true ? beginning.fitting : 'nothing'
 }
 
+t.test('O1: where no answer is looked into, nobody asks what a call says before it is sent', async (t) => {
+  const call = exchange()
+  call.readRpcWhenAsked(() => { throw new Error('read too soon') })
+  t.notOk(mayHideRefusal(call, []))
+  call.credential = undefined
+  t.notOk(mayHideRefusal(call, PATTERNS))
+})
+
 t.test('F2: of which calls an answer is looked into', async (t) => {
   t.ok(mayHideRefusal(exchange(), PATTERNS))
   t.ok(mayHideRefusal(exchange({ id: '', method: 'other' }), PATTERNS))
