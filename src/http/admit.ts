@@ -30,7 +30,7 @@ export function admit (options: RouteOptions): (request: FastifyRequest, reply: 
       })
     })
     // A client that has just been refused looks for a login here, and must find none.
-    if (WELL_KNOWN.test(request.raw.url as string)) return fail(exchange, reply, new ValetError('ERR_NOT_FOUND'), options)
+    if (request.raw.url !== upstream.path && WELL_KNOWN.test(request.raw.url as string)) return fail(exchange, reply, new ValetError('ERR_NOT_FOUND'), options)
 
     const identity = identify(request.headers, register, request.raw.socket)
     if (identity.kind === 'pending') void identity.identity.then((found) => enter(request, reply, exchange, found, done))

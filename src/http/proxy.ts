@@ -9,6 +9,7 @@ import { UpstreamDispatcher } from '../upstream/dispatcher.js'
 import { reasonOf } from '../upstream/failure.js'
 import { requestHeaderFilter } from '../upstream/headers.js'
 import { admit } from './admit.js'
+import { bodyReader } from './body.js'
 import { answered, fail } from './conclude.js'
 import { asValetError } from './reply-error.js'
 import type { RouteOptions } from './options.js'
@@ -28,10 +29,9 @@ export async function upstreamRoutes (app: FastifyInstance, options: RouteOption
   })
   app.addHook('onClose', async () => await dispatcher.destroy())
   app.addHook('onRequest', admit(options))
-  // The bytes as they came, for whatever type they say they are: a replay must be able to send them again. JSON is named
-  // since Fastify remembers who reads a type by its name alone; for any other it takes the header apart at each call.
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser(['application/json', '*'], { parseAs: 'buffer', bodyLimit: upstream.bodyLimit }, (_request, body, done) => done(null, body))
+  // JSON is named since Fastify remembers who reads a type by its name alone; for any other it takes the header apart.
+  app.addContentTypeParser(['application/json', '*'], bodyReader(upstream.bodyLimit))
 
   const forward = forwarder(options, dispatcher)
   await app.register(httpProxy, {

@@ -1,0 +1,42 @@
+import type { IncomingMessage } from 'node:http'
+import { ValetError } from '../errors.js'
+
+type Done = (error: ValetError | null, body?: Buffer) => void
+
+const EMPTY = Buffer.alloc(0)
+
+/**
+ * Reads the body of a call whole, as the bytes that came, whatever type they say they are: a replay must be able to send
+ * them again. As a content type parser of Fastify's, whose own reader waits for three events where nearly always the
+ * whole body has come with its head: a twentieth of what a call takes longer here when calls are few.
+ * @param limit bytes; a longer body is refused with `ERR_BODY_TOO_LARGE`, one that breaks off with `ERR_BODY_INVALID`
+ */
+export function bodyReader (limit: number): (request: unknown, payload: IncomingMessage, done: Done) => void {
+  return (_request, payload, done) => {
+    if (Number(payload.headers['content-length']) > limit) return done(new ValetError('ERR_BODY_TOO_LARGE'))
+    // Node hears of the body in the same turn as of the head, but after it.
+    process.nextTick(() => {
+      const begun = payload.read() as Buffer | null ?? EMPTY
+      if (begun.length > limit) done(new ValetError('ERR_BODY_TOO_LARGE'))
+      else if (payload.complete) done(null, begun)
+      else readOn(payload, begun, limit).then((body) => done(null, body), (error: ValetError) => done(error))
+    })
+  }
+}
+
+async function readOn (payload: IncomingMessage, begun: Buffer, limit: number): Promise<Buffer> {
+  const pieces = [begun]
+  let length = begun.length
+  // Leaving the loop must not close the connection: a refusal has still to go out on it.
+  const rest = payload.iterator({ destroyOnReturn: false })
+  try {
+    for await (const piece of rest as AsyncIterable<Buffer>) {
+      length += piece.length
+      if (length > limit) throw new ValetError('ERR_BODY_TOO_LARGE')
+      pieces.push(piece)
+    }
+  } catch (error) {
+    throw error instanceof ValetError ? error : new ValetError('ERR_BODY_INVALID')
+  }
+  return Buffer.concat(pieces, length)
+}

@@ -1,0 +1,83 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import t, { type Test } from 'tap'
+import { pause, systemClock } from '../../../src/clock.js'
+import { ValetError } from '../../../src/errors.js'
+import { bodyReader } from '../../../src/http/body.js'
+
+const LIMIT = 100_000
+
+interface Reader { readonly socket: Socket, readonly outcome: Promise<Buffer | string | undefined> }
+
+/** A server that reads one body, and a connection to it. The outcome is the body, or the code of the refusal. */
+async function startReader (t: Test): Promise<Reader> {
+  const server = createServer()
+  const outcome = new Promise<Buffer | string | undefined>((resolve) => {
+    server.on('request', (request, response) => {
+      bodyReader(LIMIT)(undefined, request, (error, body) => {
+        resolve(error instanceof ValetError ? error.code : body)
+        response.end()
+      })
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  t.teardown(() => {
+    socket.destroy()
+    server.close()
+  })
+  return { socket, outcome }
+}
+
+const head = (framing: string): string => `POST / HTTP/1.1\r\nhost: localhost\r\n${framing}\r\n\r\n`
+
+async function read (t: Test, ...pieces: readonly (string | Buffer)[]): Promise<Buffer | string | undefined> {
+  const { socket, outcome } = await startReader(t)
+  for (const piece of pieces) {
+    socket.write(piece)
+    await pause(systemClock, 10)
+  }
+  return await outcome
+}
+
+t.test('row 28: a body is read whole, however it comes', async (t) => {
+  t.same(await read(t, head('content-length: 5') + 'hello'), Buffer.from('hello'), 'with its head')
+  t.same(await read(t, head('content-length: 5'), 'he', 'llo'), Buffer.from('hello'), 'after it, in pieces')
+  t.same(await read(t, head('content-length: 5') + 'he', 'llo'), Buffer.from('hello'), 'begun with it')
+  t.same(await read(t, head('transfer-encoding: chunked') + '5\r\nhello\r\n0\r\n\r\n'), Buffer.from('hello'), 'in chunks')
+  t.same(await read(t, head('transfer-encoding: chunked') + '2\r\nhe\r\n', '3\r\nllo\r\n', '0\r\n\r\n'), Buffer.from('hello'), 'in chunks, one by one')
+  t.same(await read(t, head('content-length: 0')), Buffer.alloc(0), 'or none')
+  const long = Buffer.alloc(LIMIT, 'x')
+  t.same(await read(t, head(`content-length: ${LIMIT}`), long), long, 'as long as may be')
+})
+
+t.test('row 28: a longer one is refused, whether it says so or not', async (t) => {
+  const over = 'x'.repeat(LIMIT + 1)
+  const chunk = (text: string): string => `${text.length.toString(16)}\r\n${text}\r\n`
+  t.equal(await read(t, head(`content-length: ${LIMIT + 1}`)), 'ERR_BODY_TOO_LARGE', 'before any of it has come')
+  t.equal(await read(t, head('transfer-encoding: chunked') + chunk(over) + chunk('')), 'ERR_BODY_TOO_LARGE')
+  t.equal(await read(t, head('transfer-encoding: chunked'), chunk('x'.repeat(LIMIT)), chunk('x')), 'ERR_BODY_TOO_LARGE', 'by its last byte')
+})
+
+t.test('row 28: one that breaks off is none', async (t) => {
+  const { socket, outcome } = await startReader(t)
+  socket.write(head('content-length: 5') + 'he')
+  await pause(systemClock, 10)
+  socket.destroy()
+  t.equal(await outcome, 'ERR_BODY_INVALID')
+})
+
+t.test('row 28: the connection goes on after it', async (t) => {
+  const { socket, outcome } = await startReader(t)
+  socket.write(head('content-length: 5') + 'hello')
+  await outcome
+  let answers = ''
+  socket.on('data', (piece) => { answers += piece })
+  socket.write(head('content-length: 5'))
+  await pause(systemClock, 10)
+  socket.write('again')
+  while (answers.split('HTTP/1.1 200').length < 3) await pause(systemClock, 10)
+  t.pass('two answers')
+})
