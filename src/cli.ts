@@ -31,8 +31,9 @@ program.command('serve', { isDefault: true })
   .addOption(new Option('--log-level <level>', 'least level that is logged').choices(['debug', 'info', 'warn', 'error']).default('info').env('MCP_VALET_LOG_LEVEL'))
   .action(async ([verb]: string[], options: { config: string, logLevel: string }) => {
     if (verb !== undefined) return unknownVerb(verb)
+    const onReload = hangUps()
     const { serve } = await import('./cli/serve.js')
-    finish(await serve({ ...options, env: process.env, stop: stopSignal(), onReload: onHangUp }))
+    finish(await serve({ ...options, env: process.env, stop: stopSignal(), onReload }))
   })
 
 const adminUrlOption = (): Option => new Option('--admin-url <url>', 'where the admin listener is, in place of admin.listen in the config: http://host:port or unix:/path.sock').env('MCP_VALET_ADMIN_URL')
@@ -186,9 +187,23 @@ function stopSignal (): AbortSignal {
   return controller.signal
 }
 
-/** A terminal that goes takes the sidecar along; everybody else who hangs up on a daemon wants its config read again. */
-function onHangUp (reload: () => void): void {
-  if (!process.stdout.isTTY) process.on('SIGHUP', reload)
+/**
+ * A terminal that goes takes the sidecar along; everybody else who hangs up on a daemon wants its config read again.
+ * @returns calls back for each SIGHUP from now on: for those that come while it starts, once it has
+ */
+function hangUps (): (reload: () => void) => void {
+  let reload: (() => void) | undefined
+  let asked = false
+  if (!process.stdout.isTTY) {
+    process.on('SIGHUP', () => {
+      asked = true
+      reload?.()
+    })
+  }
+  return (begin) => {
+    reload = begin
+    if (asked) begin()
+  }
 }
 
 function unknownVerb (verb: string): never {

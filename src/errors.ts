@@ -49,7 +49,7 @@ export const ERRORS = {
   ERR_NOT_FOUND: {
     status: 404,
     rpc: -32004,
-    message: 'Nothing is served at this path for this method: check the upstream\'s path in the config of mcp-valet.',
+    message: 'Nothing is served at this path for this method: check the upstream\'s path in the config of mcp-valet. A client that looks for a login here has had its session key refused.',
   },
   ERR_SESSION_MISMATCH: {
     status: 404,

@@ -246,3 +246,14 @@ t.test('row 52: serve takes up its files when they change, and on SIGHUP', async
   t.match(await told, { cause: 'config' })
   t.equal(await status(second), 200)
 })
+
+t.test('row 52: a SIGHUP that comes while it starts waits until it has', async (t) => {
+  const upstream = await startUpstream(t)
+  const dir = t.testdir({})
+  const [config, key, hungUp] = [join(dir, 'valet.yaml'), mintSessionKey().reveal(), join(dir, 'hung-up')]
+  const command = JSON.stringify(['sh', '-c', `[ -e ${hungUp} ] || { touch ${hungUp}; kill -HUP $PPID; }; echo ${key}`])
+  writeFileSync(config, `${LISTEN}${upstreams(upstream.origin)}${PRINCIPALS}sessions: [{ principal: alice, agent: planner, key: { command: ${command} } }]\n`)
+  const valet = await serveProcess(t, config, { ALICE: freshToken() })
+  t.match(await valet.until(({ event }) => event === 'reloaded'), { cause: 'config' })
+  t.equal((await call(`${valet.proxy}/tools/mcp`, { key })).status, 200)
+})
