@@ -13,13 +13,17 @@ const EMPTY = Buffer.alloc(0)
  */
 export function bodyReader (limit: number): (request: unknown, payload: IncomingMessage, done: Done) => void {
   return (_request, payload, done) => {
-    if (Number(payload.headers['content-length']) > limit) return done(new ValetError('ERR_BODY_TOO_LARGE'))
-    // Node hears of the body in the same turn as of the head, but after it.
+    const length = Number(payload.headers['content-length'])
+    if (length > limit) return done(new ValetError('ERR_BODY_TOO_LARGE'))
+    // Node hears of what has come with the head in the same turn, but after it; and of the end of it later still.
     process.nextTick(() => {
       const begun = payload.read() as Buffer | null ?? EMPTY
       if (begun.length > limit) done(new ValetError('ERR_BODY_TOO_LARGE'))
-      else if (payload.complete) done(null, begun)
-      else readOn(payload, begun, limit).then((body) => done(null, body), (error: ValetError) => done(error))
+      else if (begun.length === length) {
+        done(null, begun)
+        // Its end, once the call is on its way: until somebody has read that, Node keeps a request with its connection.
+        setImmediate(() => payload.read())
+      } else readOn(payload, begun, limit).then((body) => done(null, body), (error: ValetError) => done(error))
     })
   }
 }

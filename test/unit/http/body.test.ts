@@ -8,13 +8,23 @@ import { bodyReader } from '../../../src/http/body.js'
 
 const LIMIT = 100_000
 
-interface Reader { readonly socket: Socket, readonly outcome: Promise<Buffer | string | undefined> }
+interface Reader {
+  readonly socket: Socket
+  readonly outcome: Promise<Buffer | string | undefined>
+  /** Whether its reader had to wait for events of the stream's. */
+  waited: boolean
+  /** Whether Node has nothing more of it to give. */
+  ended: boolean
+}
 
 /** A server that reads one body, and a connection to it. The outcome is the body, or the code of the refusal. */
 async function startReader (t: Test): Promise<Reader> {
   const server = createServer()
+  const reader = { waited: false, ended: false }
   const outcome = new Promise<Buffer | string | undefined>((resolve) => {
     server.on('request', (request, response) => {
+      request.on('newListener', (name) => { reader.waited ||= name === 'readable' })
+      request.on('end', () => { reader.ended = true })
       bodyReader(LIMIT)(undefined, request, (error, body) => {
         resolve(error instanceof ValetError ? error.code : body)
         response.end()
@@ -28,7 +38,7 @@ async function startReader (t: Test): Promise<Reader> {
     socket.destroy()
     server.close()
   })
-  return { socket, outcome }
+  return Object.assign(reader, { socket, outcome })
 }
 
 const head = (framing: string): string => `POST / HTTP/1.1\r\nhost: localhost\r\n${framing}\r\n\r\n`
@@ -51,6 +61,19 @@ t.test('row 28: a body is read whole, however it comes', async (t) => {
   t.same(await read(t, head('content-length: 0')), Buffer.alloc(0), 'or none')
   const long = Buffer.alloc(LIMIT, 'x')
   t.same(await read(t, head(`content-length: ${LIMIT}`), long), long, 'as long as may be')
+})
+
+t.test('O1: for a body that has come with its head nobody waits', async (t) => {
+  for (const [begun, rest, waits] of [['hello', '', false], ['he', 'llo', true]] as const) {
+    const reader = await startReader(t)
+    reader.socket.write(head('content-length: 5') + begun)
+    await pause(systemClock, 10)
+    reader.socket.write(rest)
+    t.same(await reader.outcome, Buffer.from('hello'))
+    t.equal(reader.waited, waits)
+    await pause(systemClock, 10)
+    t.ok(reader.ended, 'or Node keeps it with its connection')
+  }
 })
 
 t.test('row 28: a longer one is refused, whether it says so or not', async (t) => {
