@@ -16,7 +16,7 @@ export type BodyOf = (code: Malformed, requestId: string) => string
 /**
  * Answers what never becomes a request: bytes that are no HTTP, a head that is too large or too slow, a path that no
  * router can decode. The framework would answer these in a form of its own.
- * @param tell is told of each that was malformed; one that was merely slow is nobody's fault
+ * @param tell is told of each that was malformed; one that was merely slow, or broke off as its sender left, is nobody's fault
  */
 export function malformedRequests (tell: (requestId: string) => void, bodyOf: BodyOf = jsonRpcBody): MalformedHandlers {
   return {
@@ -24,7 +24,7 @@ export function malformedRequests (tell: (requestId: string) => void, bodyOf: Bo
       if (error.code === 'ECONNRESET' || socket.destroyed) return
       const requestId = randomBytes(9).toString('base64url')
       const code = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 'ERR_REQUEST_TIMEOUT' : 'ERR_REQUEST_INVALID'
-      if (code === 'ERR_REQUEST_INVALID') tell(requestId)
+      if (code === 'ERR_REQUEST_INVALID' && error.code !== 'HPE_INVALID_EOF_STATE') tell(requestId)
       // In the middle of an answer these bytes would become part of it.
       if (socket.writable && (socket as BusySocket)._httpMessage?.headersSent !== true) socket.write(answer(code, bodyOf(code, requestId)))
       socket.destroy()

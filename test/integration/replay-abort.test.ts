@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { request as httpRequest } from 'node:http'
 import t from 'tap'
 import { door, eventually, open, rawAnswer, startFlow, startRawUpstream, startRotating } from '../helpers/peers.js'
 
@@ -79,4 +80,20 @@ t.test('row 32: an agent that leaves while the connection is being made costs no
   }
   const { head } = open(url, { key })
   t.equal((await head).statusCode, 200, 'and the next one is answered')
+})
+
+t.test('row 32: one that leaves in the middle of its own body is nobody\'s failure', async (t) => {
+  const upstream = await startRawUpstream(t, (socket) => { socket.write(rawAnswer('{}')) })
+  for (const framing of [{ 'content-length': '10' }, { 'transfer-encoding': 'chunked' }]) {
+    const { url, key, sidecar } = await startFlow(t, upstream.origin)
+    const request = httpRequest(url, { method: 'POST', headers: { 'x-session-key': key, 'content-type': 'application/json', ...framing } })
+    request.on('error', () => {})
+    request.write('{')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    request.destroy()
+    t.match(await sidecar.until(({ event }) => event === 'call'), { outcome: 'aborted', status: 0 })
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    t.same(sidecar.events.filter(({ event }) => ['denied', 'failed', 'internal_error'].includes(event)), [])
+  }
+  t.equal(upstream.requests.length, 0)
 })
