@@ -59,7 +59,7 @@ export class Generation {
     this.#lasting = lasting
     this.#jwts = config.callers.jwt === undefined ? undefined : new JwtCallers(config.callers.jwt, clock, emit)
     this.#subjects = new Subjects({ config, vault, clock, emit })
-    const keys = { find: directory.find.bind(directory), seek: config.state.driver === 'memory' ? undefined : sessions.seek.bind(sessions) }
+    const keys = { find: directory.find.bind(directory), current: directory.current.bind(directory), seek: config.state.driver === 'memory' ? undefined : sessions.seek.bind(sessions) }
     const credentialFor = (caller: Caller, upstream: string): CredentialSource | undefined => principals.find(caller.principal, upstream) ?? this.#subjects.find(caller, upstream)
     this.front = createFront({ ...lasting, generation: this, config, keys, jwts: this.#jwts, credentialFor, policyFor: policies.find.bind(policies) })
     this.admin = createAdmin({

@@ -77,6 +77,11 @@ export class Directory {
     return this.#entries.get(id)?.session
   }
 
+  /** Who holds a caller's session by now; undefined where it has been closed. */
+  current ({ session }: Caller): Caller | undefined {
+    return this.#entries.get(session)?.caller
+  }
+
   /** @returns false where there is no such session */
   revoke (id: string): boolean {
     return this.#close(id, false)

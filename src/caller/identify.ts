@@ -26,6 +26,8 @@ export interface KeyRing {
   find (key: string, connection?: object): Caller | ErrorCode
   /** Who holds a key that is not known here, where there is somewhere else to look. Never rejects. */
   readonly seek?: ((key: string, connection?: object) => Promise<Caller | ErrorCode>) | undefined
+  /** Who holds the session of a caller that was found before; undefined where it has been closed. */
+  current (caller: Caller): Caller | undefined
 }
 
 /** What can be told only after a look into the state, say. The promise never rejects. */

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { identify, type Identity, type Register } from '../caller/identify.js'
 import { ERRORS, ValetError, type ErrorCode } from '../errors.js'
-import { Exchange } from '../exchange.js'
+import { Exchange, type Caller } from '../exchange.js'
 import { authorityFor, isErrorCode } from '../policy/authority.js'
 import { abandon, fail } from './conclude.js'
 import type { RouteOptions } from './options.js'
@@ -28,6 +28,7 @@ export function admit (options: RouteOptions): (request: FastifyRequest, reply: 
         calls.done(exchange)
         abandon(exchange, options, reply.raw.writableFinished)
       })
+      if (exchange.caller !== undefined) lookAgain(exchange, exchange.caller)
     })
     // A client that has just been refused looks for a login here, and must find none.
     if (request.raw.url !== upstream.path && WELL_KNOWN.test(request.raw.url as string)) return fail(exchange, reply, new ValetError('ERR_NOT_FOUND'), options)
@@ -54,6 +55,15 @@ export function admit (options: RouteOptions): (request: FastifyRequest, reply: 
     }
     exchange.admittedAt = clock.elapsed()
     done()
+  }
+
+  /** A call that has waited for its turn since it was let in: its session may have ended meanwhile. */
+  function lookAgain (exchange: Exchange, before: Caller): void {
+    const caller = before.subject === undefined ? keys.current(before) : before
+    if (caller === undefined) return calls.end(exchange, 'ERR_SESSION_UNKNOWN')
+    if (caller.expiresAt !== undefined && caller.expiresAt <= clock.now()) return calls.end(exchange, 'ERR_SESSION_EXPIRED')
+    exchange.caller = caller
+    calls.belongs(exchange, caller)
   }
 }
 

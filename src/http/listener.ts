@@ -76,6 +76,8 @@ export class Listener {
     server.maxHeadersCount = 0
     server.maxConnections = connections
     server.on('clientError', this.#onClientError)
+    // Whatever else is expected than 100-continue: a server may go on as if it were not (RFC 9110 §10.1.1).
+    server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => this.#take(request, response))
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       server.listen(where, () => {
@@ -88,6 +90,8 @@ export class Listener {
   }
 
   #take (request: IncomingMessage, response: ServerResponse): void {
+    // Behind an answer that closes the connection nothing may be begun any more (RFC 9112 §9.6).
+    if (request.socket.writableEnded) return
     if (this.#leaving) response.shouldKeepAlive = false
     if (this.#app === undefined) response.destroy()
     else this.#app.routing(request, response)

@@ -75,6 +75,12 @@ export class OpenCalls {
     })
   }
 
+  /** Ends one call. */
+  end (exchange: Exchange, code: ErrorCode): void {
+    const call = this.#calls[exchange.slot]
+    if (call !== undefined) this.#end(call, code)
+  }
+
   done (exchange: Exchange): void {
     const call = this.#calls[exchange.slot]
     if (call === undefined) return

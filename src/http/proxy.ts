@@ -60,6 +60,7 @@ function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Hand
 
   return (request, reply, destination) => inTurn(reply.raw, () => {
     const exchange = request.exchange as Exchange
+    if (exchange.gone) return
     const bytes = request.body as Buffer | undefined
     let body = bytes
     // What a GET brings is not passed on, but left unread it would keep Node from noticing that the agent leaves.

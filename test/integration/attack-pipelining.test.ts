@@ -123,3 +123,70 @@ t.test('row 30: pipelined calls reach the upstream one after the other', async (
   t.equal(most, 1)
   t.same(upstream.seen.slice(1).map(({ body }) => (JSON.parse(body.toString()) as { id: number }).id), [1, 2, 3, 4])
 })
+
+t.test('P3: a call that waits in line ends with its session, however that ends', async (t) => {
+  const streams = streaming()
+  const upstream = await startUpstream(t, (...asked) => {
+    if (asked[0].method === 'GET') streams.answer(...asked)
+  })
+  const sidecar = await startSidecar(t, config(upstream.origin), { env: { TOKEN: mintToken() } })
+  for (const [how, code] of [['revoked', 'ERR_SESSION_UNKNOWN'], ['expired', 'ERR_SESSION_EXPIRED']] as const) {
+    for (const method of ['POST', 'GET'] as const) {
+      const before = upstream.seen.length
+      const { id, key } = await sidecar.sessions.create({ principal: 'alice', agent: `${how}-${method}`, ...(how === 'expired' && { ttlMs: 400 }) })
+      const agent = await connectTo(sidecar.proxyUrl)
+      let wire = ''
+      agent.on('data', (chunk: Buffer) => { wire += chunk.toString('latin1') }).on('error', () => {})
+      agent.write(requestOf(key.reveal(), 'POST', '{"jsonrpc":"2.0","id":1,"method":"ping"}') + requestOf(key.reveal(), method))
+      t.ok(await until(() => upstream.seen.length === before + 1))
+      if (how === 'revoked') await sidecar.sessions.revoke(id)
+      t.ok(await until(() => countAnswers(wire) === 2), `${how}, ${method}: both are answered`)
+      agent.destroy()
+      t.same([...wire.matchAll(/"code":"(\w+)"/g)].map(([, found]) => found), [code, code])
+      t.equal(upstream.seen.length, before + 1, 'the second has not gone out')
+    }
+  }
+  t.equal(streams.most(), 0)
+})
+
+t.test('P3: what waits in line of a session that goes on has its turn, and ends with it', async (t) => {
+  const upstream = await startUpstream(t, (seen, response) => {
+    if (seen.method === 'GET') response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': hello\n\n')
+    else setTimeout(() => answerJson(seen, response), 50)
+  })
+  const sidecar = await startSidecar(t, config(upstream.origin), { env: { TOKEN: mintToken() } })
+  const { key } = await sidecar.sessions.create({ principal: 'alice', agent: 'planner', ttlMs: 700 })
+  const agent = await connectTo(sidecar.proxyUrl)
+  let wire = ''
+  agent.on('data', (chunk: Buffer) => { wire += chunk.toString('latin1') }).on('error', () => {})
+  agent.write(requestOf(key.reveal(), 'POST', '{"jsonrpc":"2.0","id":1,"method":"ping"}') + requestOf(key.reveal(), 'GET'))
+  await once(agent, 'close')
+  t.match(wire, /: hello/)
+})
+
+t.test('row 28: behind an answer that closes its connection nothing is begun', async (t) => {
+  const upstream = await startUpstream(t)
+  const sidecar = await startSidecar(t, config(upstream.origin).replace('/mcp }', '/mcp, body_limit: 64KiB }'), { env: { TOKEN: mintToken() } })
+  const key = await sidecar.keyFor('alice')
+  t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key })).status, 200, 'a connection to the upstream is there')
+  for (let i = 0; i < 5; i++) {
+    const agent = await connectTo(sidecar.proxyUrl)
+    let wire = ''
+    agent.on('data', (chunk: Buffer) => { wire += chunk.toString('latin1') }).on('error', () => {})
+    agent.write(requestOf(key, 'POST', 'x'.repeat(100_000)) + requestOf(key, 'POST', '{"jsonrpc":"2.0","id":2,"method":"ping"}'))
+    await once(agent, 'close')
+    t.notMatch(wire, /HTTP\/1\.1 200/)
+  }
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  t.equal(upstream.seen.length, 1)
+})
+
+t.test('row 29: an expectation that nobody knows is as if it were not there, and the guard stands before it', async (t) => {
+  const upstream = await startUpstream(t)
+  const sidecar = await startSidecar(t, config(upstream.origin), { env: { TOKEN: mintToken() } })
+  const key = await sidecar.keyFor('alice')
+  const answer = await call(`${sidecar.proxyUrl}/tools/mcp`, { key, headers: { expect: '200-ok' } })
+  t.equal(answer.status, 200)
+  t.equal(upstream.seen[0]?.headers.expect, undefined)
+  t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key, headers: { expect: '200-ok', host: 'evil.example' } })).status, 403)
+})
