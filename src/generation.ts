@@ -47,7 +47,7 @@ export interface Lasting {
 export class Generation {
   readonly config: Config
   readonly front: ReturnType<typeof createFront>
-  readonly admin: ReturnType<typeof createAdmin>
+  #admin: ReturnType<typeof createAdmin> | undefined
   readonly #jwts: JwtCallers | undefined
   readonly #subjects: Subjects
   readonly #lasting: Lasting
@@ -62,7 +62,7 @@ export class Generation {
     const keys = { find: directory.find.bind(directory), current: directory.current.bind(directory), seek: config.state.driver === 'memory' ? undefined : sessions.seek.bind(sessions) }
     const credentialFor = (caller: Caller, upstream: string): CredentialSource | undefined => principals.find(caller.principal, upstream) ?? this.#subjects.find(caller, upstream)
     this.front = createFront({ ...lasting, generation: this, config, keys, jwts: this.#jwts, credentialFor, policyFor: policies.find.bind(policies) })
-    this.admin = createAdmin({
+    this.#admin = createAdmin({
       ...lasting,
       control: controlOf(lasting),
       succeeded: this.#succeeded.signal,
@@ -76,7 +76,12 @@ export class Generation {
   /** Resolves once requests may go to its applications. */
   async ready (): Promise<void> {
     await this.front.ready()
-    await this.admin.ready()
+    await this.#admin?.ready()
+  }
+
+  /** Undefined once it has been succeeded. */
+  get admin (): ReturnType<typeof createAdmin> | undefined {
+    return this.#admin
   }
 
   /** Gets ahead what its callers will need. */
@@ -86,14 +91,21 @@ export class Generation {
 
   /** It has been succeeded: ends once what is under way in it has come to its end. */
   async retire (): Promise<void> {
-    this.#succeeded.abort()
+    await this.#closeAdmin()
     await this.#lasting.calls.settled(this)
     await this.close()
   }
 
   async close (): Promise<void> {
+    await Promise.all([this.front.close(), this.#closeAdmin(), this.#subjects.close()])
+  }
+
+  /** And lets go of it: a stream may keep a generation for days, and the checks of the admin API are most of its memory. */
+  async #closeAdmin (): Promise<void> {
+    const admin = this.#admin
+    this.#admin = undefined
     this.#succeeded.abort()
-    await Promise.all([this.front.close(), this.admin.close(), this.#subjects.close()])
+    await admin?.close()
   }
 }
 

@@ -96,7 +96,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
     current = next
     metrics.know([...next.config.upstreams.keys()])
     front.use(next.front)
-    admin.use(next.admin)
+    if (next.admin !== undefined) admin.use(next.admin)
     next.warm()
     void principals.warm()
   }

@@ -2,10 +2,13 @@ import { writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
 import { mintSessionKey } from '../../src/caller/session-key.js'
 import type { Config } from '../../src/config/config.js'
 import { ConfigError, loadConfigText } from '../../src/config/load.js'
+import { Listener } from '../../src/http/listener.js'
 import { call, errorCode, rpc } from '../helpers/call.js'
 import { door, eventually, freshToken, open, piece } from '../helpers/peers.js'
 import { serveProcess } from '../helpers/serving.js'
@@ -256,4 +259,31 @@ t.test('row 52: a SIGHUP that comes while it starts waits until it has', async (
   const valet = await serveProcess(t, config, { ALICE: freshToken() })
   t.match(await valet.until(({ event }) => event === 'reloaded'), { cause: 'config' })
   t.equal((await call(`${valet.proxy}/tools/mcp`, { key })).status, 200)
+})
+
+t.test('row 52: a stream that goes on keeps the application behind it, and nothing of the admin listener\'s', async (t) => {
+  const used: Array<WeakRef<object>> = []
+  const use = Listener.prototype.use
+  t.teardown(() => { Listener.prototype.use = use })
+  Listener.prototype.use = function (app) {
+    used.push(new WeakRef(app))
+    use.call(this, app)
+  }
+  const upstream = await startUpstream(t, (_seen, response) => { response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': hello\n\n') })
+  const KEY = mintSessionKey().reveal()
+  const text = upstreams(upstream.origin) + PRINCIPALS + session('KEY')
+  const { sidecar, to } = await start(t, text, { ALICE: freshToken(), KEY })
+  const stream = open(`${sidecar.proxyUrl}/tools/mcp`, { key: KEY, method: 'GET' })
+  await stream.head
+  for (let i = 0; i < 3; i++) await to(text)
+  setFlagsFromString('--expose_gc')
+  const collect = runInNewContext('gc') as () => void
+  const alive = (): boolean[] => used.slice(0, 6).map((app) => app.deref() !== undefined)
+  // A reference that was followed holds until the end of the turn.
+  for (let i = 0; i < 20 && alive().filter(Boolean).length > 1; i++) {
+    await sleep(20)
+    collect()
+  }
+  t.same(alive(), [true, false, false, false, false, false], 'agents\' and admin\'s, in turn')
+  stream.request.destroy()
 })
