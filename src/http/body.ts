@@ -6,9 +6,10 @@ type Done = (error: ValetError | null, body?: Buffer) => void
 const EMPTY = Buffer.alloc(0)
 
 /**
- * Reads the body of a call whole, as the bytes that came, whatever type they say they are: a replay must be able to send
- * them again. As a content type parser of Fastify's, whose own reader waits for three events where nearly always the
- * whole body has come with its head: a twentieth of what a call takes longer here when calls are few.
+ * Reads the body of a call whole, as the bytes that came, of whatever type: a replay must be able to send them again. A
+ * content type parser of Fastify's, which refuses before it what is no media type at all. Fastify's own reader waits for
+ * three events where nearly always the whole body has come with its head: a twentieth of what a call takes longer here
+ * when calls are few.
  * @param limit bytes; a longer body is refused with `ERR_BODY_TOO_LARGE`, one that breaks off with `ERR_BODY_INVALID`
  */
 export function bodyReader (limit: number): (request: unknown, payload: IncomingMessage, done: Done) => void {

@@ -9,12 +9,13 @@ const CREDENTIALS = ['authorization', 'x-api-key', 'cookie', 'cookie2', 'set-coo
 const BOUND = ['mcp-session-id']
 
 /**
- * What an answer must not carry to an agent: the upstream's cookies, and a challenge that would start an OAuth dance.
+ * What an answer must not carry to an agent: the upstream's cookies, a challenge that would start an OAuth dance, and what
+ * leads a browser elsewhere.
  * `Access-Control-*` are left out too: which pages may call is `callers.origins` to say, and this listener's own to tell.
  */
 const NOT_FOR_AGENTS = new Set([
   ...HOP_BY_HOP.filter((name) => name !== 'content-length'),
-  'set-cookie', 'set-cookie2', 'www-authenticate', 'authentication-info', 'authorization', 'x-api-key', 'alt-svc', 'clear-site-data',
+  'set-cookie', 'set-cookie2', 'www-authenticate', 'authentication-info', 'authorization', 'x-api-key', 'alt-svc', 'clear-site-data', 'refresh',
 ])
 
 /**
