@@ -7,10 +7,10 @@ import type { Control } from './control.js'
 import type { CredentialTypes } from './credential/grants/custom.js'
 import { Principals } from './credential/principals.js'
 import { follow } from './follow.js'
-import { controlOf, Generation, type Lasting } from './generation.js'
-import { adminErrors } from './http/admin.js'
+import { Generation, type Lasting } from './generation.js'
+import { adminErrors, createAdmin } from './http/admin.js'
 import { drain } from './http/drain.js'
-import { frontErrors } from './http/front.js'
+import { createFront, frontErrors } from './http/front.js'
 import { Listener } from './http/listener.js'
 import { OpenCalls } from './http/open-calls.js'
 import { LIMITS, type Limits } from './http/server.js'
@@ -90,19 +90,19 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   let closing: Promise<void> | undefined
   let proxyUrl = ''
   let stopFollowing = (): void => {}
+  const ending = new AbortController()
 
   function succeed (next: Generation): void {
     generations.add(next)
     current = next
     metrics.know([...next.config.upstreams.keys()])
-    front.use(next.front)
-    if (next.admin !== undefined) admin.use(next.admin)
     next.warm()
     void principals.warm()
   }
 
   async function end (): Promise<void> {
     stopFollowing()
+    ending.abort()
     await Promise.all([principals.close(), ...[...generations].map(async (generation) => await generation.close())])
     admin.stopAccepting()
     admin.close()
@@ -118,39 +118,17 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
 
   try {
     const { directory, sessions } = await openSessions({ config, vault, principals, clock, emit, calls })
-    const lasting: Lasting = {
-      vault,
-      principals,
-      directory,
-      sessions,
-      calls,
-      metrics,
-      recent,
-      tracing: options.tracing,
-      limits,
-      clock,
-      emit,
-      streams: new Map(),
-      binding: new SessionBinding(new Seal(key, previousKeys, 'binding')),
-      policies: new ToolPolicies(principals.toolsOf.bind(principals)),
-      unready: () => closing === undefined ? [] : ['stopping'],
-      proxyUrl: () => proxyUrl,
-    }
+    const lasting: Lasting = { vault, principals, directory, sessions, calls, limits, clock, emit, streams: new Map() }
+    const control: Control = { sessions, principals, credentials: principals.credentials }
     stopFollowing = follow(vault, { sessions, principals, emit })
     await checkAdminToken(config.admin.token, emit)
 
     const goOn = async (next: Config): Promise<void> => {
       const swap = await prepareReload(current.config, next, { principals, sessions, types, clock })
+      // Since it was asked for. One that came now would never end.
+      if (closing !== undefined) throw new ReloadError('mcp-valet is stopping')
       const before = current
       const generation = new Generation(next, lasting)
-      try {
-        await generation.ready()
-        // Since it was asked for. One that came now would never end.
-        if (closing !== undefined) throw new ReloadError('mcp-valet is stopping')
-      } catch (error) {
-        await generation.close().catch(() => {})
-        throw error
-      }
       swap()
       succeed(generation)
       void before.retire().finally(() => generations.delete(before))
@@ -166,16 +144,31 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       }
       emit({ event: 'reloaded', cause, upstreams: [...current.config.upstreams.keys()], principals: current.config.principals.size })
     })
-    const first = new Generation(config, lasting)
-    await first.ready()
-    succeed(first)
-    proxyUrl = await front.listen(config.listen)
-    const adminUrl = await admin.listen(config.admin.listen)
+    succeed(new Generation(config, lasting))
+    const policies = new ToolPolicies(principals.toolsOf.bind(principals))
+    proxyUrl = await front.listen(config.listen, createFront({
+      ...lasting,
+      routing: () => current.routing,
+      policyFor: policies.find.bind(policies),
+      binding: new SessionBinding(new Seal(key, previousKeys, 'binding')),
+      tracing: options.tracing,
+    }))
+    const adminUrl = await admin.listen(config.admin.listen, createAdmin({
+      metrics,
+      recent,
+      control,
+      clock,
+      emit,
+      ending: ending.signal,
+      unready: () => closing === undefined ? [] : ['stopping'],
+      settings: () => current.admin,
+      endpoints: () => ({ proxy: proxyUrl, header: current.config.callers.header, upstreams: [...current.config.upstreams.values()] }),
+    }))
     emit({ event: 'listening', proxy: proxyUrl, admin: adminUrl, upstreams: [...config.upstreams.keys()], principals: config.principals.size })
     return {
       proxyUrl,
       adminUrl,
-      ...controlOf(lasting),
+      ...control,
       reload,
       async secretsChanged (sources) {
         await reload(async () => current.config, 'secrets')

@@ -9,9 +9,9 @@ import { statusPage } from './admin/status-page.js'
 import { malformedRequests, type MalformedHandlers } from './malformed.js'
 import { createApp } from './server.js'
 
-export type { AdminOptions } from './admin/options.js'
+export type { AdminOptions, AdminSettings } from './admin/options.js'
 
-/** The listener for operators, orchestrators and Prometheus. What it tells without a token holds nothing secret. */
+/** What operators, orchestrators and Prometheus ask, for as long as the sidecar lives. What it tells without a token holds nothing secret. */
 export function createAdmin (options: AdminOptions): FastifyInstance {
   const { metrics, unready, emit } = options
   const app = createApp(adminErrors(emit))

@@ -1,11 +1,12 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { identify, type Identity, type Register } from '../caller/identify.js'
+import { identify, type Identity } from '../caller/identify.js'
 import { ERRORS, ValetError, type ErrorCode } from '../errors.js'
 import { Exchange, type Caller } from '../exchange.js'
 import { authorityFor, isErrorCode } from '../policy/authority.js'
 import { abandon, fail } from './conclude.js'
-import type { RouteOptions } from './options.js'
+import type { ProxyOptions } from './options.js'
 import { readRpc } from './read-rpc.js'
+import type { Route } from './routing.js'
 import { inTurn } from './turn.js'
 
 /** In the path, not in the query (RFC 8615). */
@@ -15,32 +16,33 @@ const WELL_KNOWN = /^[^?]*\/\.well-known(?:[/?]|$)/i
  * The first stage of a call: who is it, and may it come in? As an `onRequest` hook, so that nothing of a stranger's body
  * has been read yet; only where it is refused a small one is, for the id that the answer echoes.
  */
-export function admit (options: RouteOptions): (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void {
-  const { config, keys, jwts, clock, upstream, calls, generation, tracing } = options
-  const register: Register = { keyHeader: config.callers.header, keys, jwts, relay: config.callers.relayAuthorization }
+export function admit (options: ProxyOptions): (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void {
+  const { clock, calls, tracing } = options
   return (request, reply, done) => {
+    const route = request.route as Route
+    const { upstream, register, routing } = route
     const exchange = new Exchange(request.id, request.method, upstream.name, clock.elapsed())
     request.exchange = exchange
     exchange.trace = tracing?.call(exchange, request.headers)
     inTurn(reply.raw, () => {
-      calls.begin(exchange, reply, generation)
+      calls.begin(exchange, reply, routing)
       reply.raw.on('close', () => {
         calls.done(exchange)
         abandon(exchange, options, reply.raw.writableFinished)
       })
-      if (exchange.caller !== undefined) lookAgain(exchange, exchange.caller)
+      if (exchange.caller !== undefined) lookAgain(exchange, exchange.caller, route)
     })
     // A client that has just been refused looks for a login here, and must find none.
     if (request.raw.url !== upstream.path && WELL_KNOWN.test(request.raw.url as string)) return fail(exchange, reply, new ValetError('ERR_NOT_FOUND'), options)
 
     const identity = identify(request.headers, register, request.raw.socket)
-    if (identity.kind === 'pending') void identity.identity.then((found) => enter(request, reply, exchange, found, done))
-    else enter(request, reply, exchange, identity, done)
+    if (identity.kind === 'pending') void identity.identity.then((found) => enter(request, reply, exchange, found, route, done))
+    else enter(request, reply, exchange, identity, route, done)
   }
 
-  function enter (request: FastifyRequest, reply: FastifyReply, exchange: Exchange, identity: Identity, done: HookHandlerDoneFunction): void {
+  function enter (request: FastifyRequest, reply: FastifyReply, exchange: Exchange, identity: Identity, { upstream, callers }: Route, done: HookHandlerDoneFunction): void {
     if (exchange.gone) return
-    const authority = authorityFor(identity, upstream.anonymous, config.callers)
+    const authority = authorityFor(identity, upstream.anonymous, callers)
     if (isErrorCode(authority)) {
       void readRpc(request.raw).then((rpc) => {
         exchange.rpc = rpc
@@ -58,7 +60,7 @@ export function admit (options: RouteOptions): (request: FastifyRequest, reply: 
   }
 
   /** A call that has waited for its turn since it was let in: its session may have ended meanwhile. */
-  function lookAgain (exchange: Exchange, before: Caller): void {
+  function lookAgain (exchange: Exchange, before: Caller, { register: { keys } }: Route): void {
     const caller = before.subject === undefined ? keys.current(before) : before
     if (caller === undefined) return calls.end(exchange, 'ERR_SESSION_UNKNOWN')
     if (caller.expiresAt !== undefined && caller.expiresAt <= clock.now()) return calls.end(exchange, 'ERR_SESSION_EXPIRED')

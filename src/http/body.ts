@@ -10,10 +10,11 @@ const EMPTY = Buffer.alloc(0)
  * content type parser of Fastify's, which refuses before it what is no media type at all. Fastify's own reader waits for
  * three events where nearly always the whole body has come with its head: a twentieth of what a call takes longer here
  * when calls are few.
- * @param limit bytes; a longer body is refused with `ERR_BODY_TOO_LARGE`, one that breaks off with `ERR_BODY_INVALID`
+ * @param limitOf bytes; a longer body is refused with `ERR_BODY_TOO_LARGE`, one that breaks off with `ERR_BODY_INVALID`
  */
-export function bodyReader (limit: number): (request: unknown, payload: IncomingMessage, done: Done) => void {
-  return (_request, payload, done) => {
+export function bodyReader<R> (limitOf: (request: R) => number): (request: R, payload: IncomingMessage, done: Done) => void {
+  return (request, payload, done) => {
+    const limit = limitOf(request)
     const length = Number(payload.headers['content-length'])
     if (length > limit) return done(new ValetError('ERR_BODY_TOO_LARGE'))
     // Node hears of what has come with the head in the same turn, but after it; and of the end of it later still.

@@ -1,5 +1,4 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { createGuard } from '../caller/guard.js'
 import { ValetError, type ErrorCode } from '../errors.js'
 import { NO_RPC } from '../exchange.js'
 import type { Emit } from '../telemetry/events.js'
@@ -8,39 +7,45 @@ import { fail } from './conclude.js'
 import { allowOrigin } from './cors.js'
 import { malformedRequests, type MalformedHandlers } from './malformed.js'
 import type { ProxyOptions } from './options.js'
-import { upstreamRoutes } from './proxy.js'
+import { proxy } from './proxy.js'
 import { asValetError, replyError } from './reply-error.js'
-import { headGuard, isPlainTarget } from './request-guard.js'
+import { isPlainTarget } from './request-guard.js'
 import { createApp } from './server.js'
 import { lineGuard } from './turn.js'
 
-/** What agents call: refuses what must not come in at all, and has a way to each upstream behind it. */
+/**
+ * What agents call, for as long as the sidecar lives: refuses what must not come in at all, and has a way to each upstream
+ * behind it. Which upstreams there are each call asks the routing of the moment.
+ */
 export function createFront (options: ProxyOptions): FastifyInstance {
-  const { config, emit } = options
+  const { routing, emit } = options
   const deny = denier(emit)
   const app = createApp(frontErrors(emit))
-  const guard = createGuard(config.callers, config.listen)
-  const isPlainHead = headGuard(config.callers.header)
   const mayWait = lineGuard()
-  /** What nearly every call asks for, to the letter; the config has been checked. */
-  const paths = new Set([...config.upstreams.values()].map(({ path }) => path))
+  app.decorateRequest('route', null)
   app.decorateRequest('exchange', null)
 
   app.addHook('onRequest', (request, reply, done) => {
     if (!mayWait(request.raw.socket, reply.raw)) return
-    const { url, headers } = request.raw
-    const malformed = !(paths.has(url as string) || isPlainTarget(url as string)) || !isPlainHead(request.raw)
-    const code = malformed ? 'ERR_REQUEST_INVALID' : guard(headers.host, headers.origin)
+    const current = routing()
+    const { guard, isPlainHead, keyHeader } = current
+    const url = request.raw.url as string
+    const { host, origin } = request.raw.headers
+    const route = current.find(url)
+    // What is an upstream's path to the letter has been looked at in the config.
+    const plain = (route !== undefined && route.upstream.path.length === url.length) || isPlainTarget(url)
+    const code = plain && isPlainHead(request.raw) ? guard(host, origin) : 'ERR_REQUEST_INVALID'
     if (code !== undefined) {
       deny(request.id, code)
       return refuse(request, reply, code)
     }
-    if (allowOrigin(request.raw, reply.raw, config.callers.header)) {
+    if (allowOrigin(request.raw, reply.raw, keyHeader)) {
       reply.code(204).send()
       return
     }
     // Before the body, or one that cannot be parsed would make a 400 of what an OAuth client must see as 404.
-    if (request.is404) return refuse(request, reply, 'ERR_NOT_FOUND')
+    if (request.is404 || route === undefined) return refuse(request, reply, 'ERR_NOT_FOUND')
+    request.route = route
     done()
   })
   app.setErrorHandler((thrown, request, reply) => {
@@ -50,7 +55,7 @@ export function createFront (options: ProxyOptions): FastifyInstance {
     replyError(reply, { rpc: NO_RPC, requestId: request.id }, error)
   })
 
-  for (const upstream of config.upstreams.values()) void app.register(upstreamRoutes, { ...options, upstream })
+  void app.register(proxy, options)
   return app
 }
 

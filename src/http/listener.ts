@@ -8,15 +8,11 @@ import type { Limits } from './server.js'
 
 type ClientErrorHandler = NonNullable<FastifyServerOptions['clientErrorHandler']>
 
-/**
- * What listens, for as long as the sidecar lives; behind it is the application of the day. A new one takes over between
- * two requests, while those that the one before has begun come to their end there.
- */
+/** What listens, with an application behind it that answers. */
 export class Listener {
   readonly #limits: Limits
   readonly #onClientError: ClientErrorHandler
   readonly #servers: Server[] = []
-  #app: FastifyInstance | undefined
   /** No further request is wanted on the connections that there are. */
   #leaving = false
 
@@ -26,23 +22,20 @@ export class Listener {
     this.#onClientError = onClientError
   }
 
-  /** From now on requests go there. It must be ready. */
-  use (app: FastifyInstance): void {
-    this.#app = app
-  }
-
   /** Listens and gives the address back as a URL; for a socket, as `unix:/path.sock`. */
-  async listen (where: Listen): Promise<string> {
+  async listen (where: Listen, app: FastifyInstance): Promise<string> {
+    await app.ready()
+    const bind = async (options: ListenOptions): Promise<Server> => await this.#bind(options, app)
     if ('socket' in where) {
       await removeStaleSocket(where.socket)
-      await this.#bind({ path: where.socket })
+      await bind({ path: where.socket })
       await chmod(where.socket, 0o600)
       return `unix:${where.socket}`
     }
     // Two addresses for most people, and clients differ on which they try first.
     const [host = where.host, ...others] = where.host === 'localhost' ? await addressesOf(where.host) : [where.host]
-    const { port } = (await this.#bind({ host, port: where.port })).address() as AddressInfo
-    for (const other of others) await this.#bind({ host: other, port }).catch(() => {})
+    const { port } = (await bind({ host, port: where.port })).address() as AddressInfo
+    for (const other of others) await bind({ host: other, port }).catch(() => {})
     return `http://${shown(host)}:${port}`
   }
 
@@ -67,17 +60,18 @@ export class Listener {
     }
   }
 
-  async #bind (where: ListenOptions): Promise<Server> {
+  async #bind (where: ListenOptions, app: FastifyInstance): Promise<Server> {
     const { headers, request, check, connections } = this.#limits
+    const take = (request: IncomingMessage, response: ServerResponse): void => this.#take(request, response, app)
     const server = createServer({
       headersTimeout: headers, requestTimeout: request, connectionsCheckingInterval: check, keepAliveTimeout: 75_000, requireHostHeader: true, insecureHTTPParser: false,
-    }, (request, response) => this.#take(request, response))
+    }, take)
     // Node would drop headers from the 2001st on, a Content-Length among them; a head is bounded in bytes (16 KiB) anyway.
     server.maxHeadersCount = 0
     server.maxConnections = connections
     server.on('clientError', this.#onClientError)
     // Whatever else is expected than 100-continue: a server may go on as if it were not (RFC 9110 §10.1.1).
-    server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => this.#take(request, response))
+    server.on('checkExpectation', take)
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       server.listen(where, () => {
@@ -89,12 +83,11 @@ export class Listener {
     return server
   }
 
-  #take (request: IncomingMessage, response: ServerResponse): void {
+  #take (request: IncomingMessage, response: ServerResponse, app: FastifyInstance): void {
     // Behind an answer that closes the connection nothing may be begun any more (RFC 9112 §9.6).
     if (request.socket.writableEnded) return
     if (this.#leaving) response.shouldKeepAlive = false
-    if (this.#app === undefined) response.destroy()
-    else this.#app.routing(request, response)
+    app.routing(request, response)
   }
 }
 

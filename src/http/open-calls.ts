@@ -5,7 +5,7 @@ import type { Caller, Exchange } from '../exchange.js'
 import type { Emit } from '../telemetry/events.js'
 import { answered, fail } from './conclude.js'
 
-interface OpenCall { readonly exchange: Exchange, readonly reply: FastifyReply, readonly generation: object, cancelExpiry: (() => void) | undefined }
+interface OpenCall { readonly exchange: Exchange, readonly reply: FastifyReply, readonly routing: object, cancelExpiry: (() => void) | undefined }
 
 /** The calls under way on the agents' listener, so that those of a session can be ended with it. */
 export class OpenCalls {
@@ -14,7 +14,7 @@ export class OpenCalls {
    * next. Once one was promoted, the calls in all that came after it were, too: a fifth of what a call costs, measured.
    */
   readonly #calls: OpenCall[] = []
-  /** How many of them each generation has, and who waits for the last of those. */
+  /** How many of them each routing has, and who waits for the last of those. */
   readonly #left = new WeakMap<object, { count: number, ended: () => void }>()
   readonly #telemetry: { readonly clock: Clock, readonly emit: Emit }
 
@@ -54,11 +54,11 @@ export class OpenCalls {
     for (const call of [...this.#calls]) if (call.exchange.caller !== undefined && ended(call.exchange.caller)) this.#end(call, 'ERR_SESSION_UNKNOWN')
   }
 
-  /** @param generation under whose config it comes to its end */
-  begin (exchange: Exchange, reply: FastifyReply, generation: object): void {
-    exchange.slot = this.#calls.push({ exchange, reply, generation, cancelExpiry: undefined }) - 1
-    const left = this.#left.get(generation)
-    if (left === undefined) this.#left.set(generation, { count: 1, ended: () => {} })
+  /** @param routing by which it comes to its end */
+  begin (exchange: Exchange, reply: FastifyReply, routing: object): void {
+    exchange.slot = this.#calls.push({ exchange, reply, routing, cancelExpiry: undefined }) - 1
+    const left = this.#left.get(routing)
+    if (left === undefined) this.#left.set(routing, { count: 1, ended: () => {} })
     else left.count++
   }
 
@@ -92,13 +92,13 @@ export class OpenCalls {
       last.exchange.slot = exchange.slot
     }
     exchange.slot = -1
-    const left = this.#left.get(call.generation)
+    const left = this.#left.get(call.routing)
     if (left !== undefined && --left.count === 0) left.ended()
   }
 
-  /** Resolves once nothing is under way in a generation: calls that were in line on a connection have had their turn then. */
-  async settled (generation: object): Promise<void> {
-    const left = this.#left.get(generation)
+  /** Resolves once nothing is under way by a routing: calls that were in line on a connection have had their turn then. */
+  async settled (routing: object): Promise<void> {
+    const left = this.#left.get(routing)
     if (left === undefined || left.count === 0) return
     await new Promise<void>((resolve) => { left.ended = resolve })
   }

@@ -1,29 +1,27 @@
-import type { KeyRing } from '../caller/identify.js'
-import type { JwtCallers } from '../caller/jwt.js'
 import type { Clock } from '../clock.js'
-import type { Config, UpstreamConfig } from '../config/config.js'
-import type { CredentialSource } from '../credential/credential.js'
+import type { UpstreamConfig } from '../config/config.js'
 import type { Caller, Exchange, ToolPolicy } from '../exchange.js'
 import type { SessionBinding } from '../mcp/session-binding.js'
 import type { Emit } from '../telemetry/events.js'
 import type { Tracing } from '../telemetry/tracing.js'
 import type { EndpointStreams } from '../upstream/endpoint.js'
 import type { OpenCalls } from './open-calls.js'
+import type { Route, Routing } from './routing.js'
 import type { Limits } from './server.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
+    /** By which it goes to its upstream; null where it goes to none. */
+    route: Route | null
     /** The record of this call; null where it goes to no upstream. */
     exchange: Exchange | null
   }
 }
 
+/** What the calls of every config share. */
 export interface ProxyOptions {
-  readonly config: Config
-  readonly keys: KeyRing
-  /** Undefined where `callers.jwt` is not set. */
-  readonly jwts: JwtCallers | undefined
-  readonly credentialFor: (caller: Caller, upstream: string) => CredentialSource | undefined
+  /** Of the config of the moment. */
+  readonly routing: () => Routing
   /** Which tools a caller may see and call; undefined where it may all. */
   readonly policyFor: (caller: Caller | undefined, upstream: UpstreamConfig) => ToolPolicy | undefined
   /** Ties MCP sessions to the agents that opened them. */
@@ -36,10 +34,4 @@ export interface ProxyOptions {
   readonly tracing: Tracing | undefined
   readonly limits: Limits
   readonly calls: OpenCalls
-  /** Whose application this is: it is kept up until the last of its calls has ended. */
-  readonly generation: object
-}
-
-export interface RouteOptions extends ProxyOptions {
-  readonly upstream: UpstreamConfig
 }

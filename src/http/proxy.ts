@@ -5,60 +5,52 @@ import { acquire } from '../credential/acquire.js'
 import { ValetError } from '../errors.js'
 import type { Exchange } from '../exchange.js'
 import { summarize } from '../mcp/message.js'
-import { UpstreamDispatcher } from '../upstream/dispatcher.js'
-import { reasonOf } from '../upstream/failure.js'
-import { requestHeaderFilter } from '../upstream/headers.js'
 import { admit } from './admit.js'
 import { bodyReader } from './body.js'
 import { answered, fail } from './conclude.js'
 import { asValetError } from './reply-error.js'
-import type { RouteOptions } from './options.js'
+import type { ProxyOptions } from './options.js'
+import type { Route } from './routing.js'
 import { boundEndpoint, openBound } from './session-gate.js'
 import { passTools } from './tool-gate.js'
 import { inTurn } from './turn.js'
 
+/** Where the library would send calls, if it sent them: each goes to the upstream of its route. */
+const NOWHERE = 'http://upstream.invalid'
+
 /**
- * The way of a call to one upstream and back, as a plugin of its own, in the order in which a call passes:
+ * The way of a call to its upstream and back, as a plugin of its own, in the order in which a call passes:
  * admit → read the body → open its MCP session → find the credential → send.
  */
-export async function upstreamRoutes (app: FastifyInstance, options: RouteOptions): Promise<void> {
-  const { upstream, emit } = options
-  const dispatcher = new UpstreamDispatcher(upstream, options.clock, emit, options.limits.stall, options.streams)
-  dispatcher.open().catch((error: unknown) => {
-    emit({ event: 'warning', reason: `upstream ${upstream.name} cannot be called: ${reasonOf(error)}` })
-  })
-  app.addHook('onClose', async () => await dispatcher.destroy())
+export async function proxy (app: FastifyInstance, options: ProxyOptions): Promise<void> {
   app.addHook('onRequest', admit(options))
   app.removeAllContentTypeParsers()
   // JSON is named since Fastify remembers who reads a type by its name alone; for any other it takes the header apart.
-  app.addContentTypeParser(['application/json', '*'], bodyReader(upstream.bodyLimit))
+  app.addContentTypeParser(['application/json', '*'], bodyReader(({ route }: FastifyRequest) => (route as Route).upstream.bodyLimit))
 
-  const forward = forwarder(options, dispatcher)
+  const forward = forwarder(options)
   await app.register(httpProxy, {
-    upstream: upstream.url.origin,
-    prefix: upstream.path,
-    rewritePrefix: upstream.url.pathname,
+    upstream: NOWHERE,
     httpMethods: ['POST', 'GET', 'DELETE'],
     proxyPayloads: false,
     disableRequestLogging: true,
-    // To find a destination the library parses three URLs. The bare path's, which nearly every call asks for, is known: the
-    // upstream's URL to the letter, a trailing slash included, as some servers insist on one.
-    preHandler: (request, reply, done) => request.raw.url === upstream.path ? forward(request, reply, upstream.url.pathname) : done(),
+    // To judge a destination the library parses three URLs. Nearly every call asks for an upstream's bare path, which is one.
+    preHandler: (request, reply, done) => request.raw.url === request.route?.upstream.path ? forward(request, reply) : done(),
     handler: forward,
   })
 }
 
-type Handler = (request: FastifyRequest, reply: FastifyReply, destination: string) => void
+type Handler = (request: FastifyRequest, reply: FastifyReply) => void
 
 /**
  * What the library does with a call once it has found its destination, in place of its own `reply.from`: that copies the
  * caller's headers twice, and each answer through a stream of its own, for a tenth of what a call costs in all.
  */
-function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Handler {
-  const { config, credentialFor, policyFor, binding, clock, emit, upstream } = options
-  const filter = requestHeaderFilter(config.callers.header, upstream.headers.keys())
+function forwarder (options: ProxyOptions): Handler {
+  const { policyFor, binding, clock, emit } = options
 
-  return (request, reply, destination) => inTurn(reply.raw, () => {
+  return (request, reply) => inTurn(reply.raw, () => {
+    const { upstream, dispatcher, filter, credentialFor } = request.route as Route
     const exchange = request.exchange as Exchange
     if (exchange.gone) return
     const bytes = request.body as Buffer | undefined
@@ -72,7 +64,7 @@ function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Hand
     const policy = exchange.policy = policyFor(caller, upstream)
     if (policy === undefined || opened === undefined) exchange.readRpcWhenAsked(() => summarize(bytes))
     if (opened === undefined) return fail(exchange, reply, new ValetError('ERR_SESSION_MISMATCH'), options)
-    const { session, target = targetOf(url, destination, upstream) } = opened
+    const { session, target = targetOf(url, upstream) } = opened
     if (policy !== undefined) {
       const tell = opened.target === undefined ? undefined : (messages: readonly string[]) => dispatcher.tell(url, messages)
       const passed = passTools(exchange, policy, request, reply, options, tell)
@@ -83,7 +75,7 @@ function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Hand
       if (exchange.authority === 'anonymous') emit({ event: 'anonymous', ...exchange.context(), reason: 'no_principal' })
       return send()
     }
-    const source = credentialFor(caller, upstream.name)
+    const source = credentialFor(caller)
     if (source === undefined) return fail(exchange, reply, new ValetError('ERR_CREDENTIAL_MISSING'), options)
     exchange.source = source
     exchange.credential = source.current()
@@ -108,9 +100,11 @@ function forwarder (options: RouteOptions, dispatcher: UpstreamDispatcher): Hand
   })
 }
 
-/** The path at the upstream, with the caller's query; that of the bare path is the upstream's own, to the letter. */
-function targetOf (url: string, destination: string, { path, url: { pathname } }: UpstreamConfig): string {
-  const query = url.indexOf('?')
-  if (query < 0) return destination
-  return (query === path.length ? pathname : destination) + url.slice(query)
+/**
+ * The path at the upstream, with the caller's query. That of the bare path is the upstream's own to the letter, a trailing
+ * slash included, as some servers insist on one.
+ */
+function targetOf (url: string, { path, url: { pathname } }: UpstreamConfig): string {
+  const below = url.slice(path.length)
+  return (below.startsWith('/') && pathname.endsWith('/') ? pathname.slice(0, -1) : pathname) + below
 }

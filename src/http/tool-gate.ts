@@ -9,7 +9,7 @@ import { readMessages, type Body } from '../mcp/read-messages.js'
 import { asEvents, unknownTool } from '../mcp/unknown-tool.js'
 import { answer, fail } from './conclude.js'
 import { acceptsOnlyEvents, isPlainJson, namesCall } from './json-request.js'
-import type { RouteOptions } from './options.js'
+import type { ProxyOptions } from './options.js'
 
 /** What of a call goes on to the upstream. */
 export interface Passed { readonly body: Buffer | undefined }
@@ -21,7 +21,7 @@ export interface Passed { readonly body: Buffer | undefined }
  * @param tell sends answers where the agent expects them, if that is not the answer to this request, and says whether it could
  * @returns undefined where the call has been answered
  */
-export function passTools (exchange: Exchange, policy: ToolPolicy, request: FastifyRequest, reply: FastifyReply, options: RouteOptions, tell?: (messages: readonly string[]) => boolean): Passed | undefined {
+export function passTools (exchange: Exchange, policy: ToolPolicy, request: FastifyRequest, reply: FastifyReply, options: ProxyOptions, tell?: (messages: readonly string[]) => boolean): Passed | undefined {
   const bytes = request.body as Buffer | undefined
   const read = readBody(request, bytes)
   if (typeof read === 'string') {
@@ -62,7 +62,7 @@ function readBody (request: FastifyRequest, bytes: Buffer | undefined): Body | u
   }
 }
 
-function answerDenied (exchange: Exchange, reply: FastifyReply, owed: readonly string[], batch: boolean, events: boolean, options: RouteOptions): void {
+function answerDenied (exchange: Exchange, reply: FastifyReply, owed: readonly string[], batch: boolean, events: boolean, options: ProxyOptions): void {
   if (owed.length === 0) answer(exchange, reply, { status: 202 }, options)
   else if (events) answer(exchange, reply, { status: 200, type: 'text/event-stream', body: asEvents(owed) }, options)
   else answer(exchange, reply, { status: 200, type: 'application/json', body: batch ? `[${owed.join(',')}]` : owed[0] as string }, options)

@@ -2,7 +2,8 @@ import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import type { Control } from '../../src/control.js'
 import { createAdmin } from '../../src/http/admin.js'
-import type { AdminOptions } from '../../src/http/admin/options.js'
+import { createGuard } from '../../src/caller/guard.js'
+import type { AdminOptions, AdminSettings } from '../../src/http/admin/options.js'
 import { Secret } from '../../src/secret.js'
 import type { ValetEvent } from '../../src/telemetry/events.js'
 import { createMetrics } from '../../src/telemetry/metrics.js'
@@ -29,22 +30,25 @@ export function controlOf (given: { [Part in keyof Control]?: Partial<Control[Pa
   }
 }
 
-/** The admin listener alone, before a control of the test's own; closed when the test ends. */
-export function adminAlone (t: Test, given: Partial<AdminOptions> = {}): AdminUnderTest {
+/** The admin listener alone, before a control of the test's own; closed when the test ends. @param of what its config says */
+export function adminAlone (t: Test, given: Partial<AdminOptions> = {}, of: Partial<AdminSettings> = {}): AdminUnderTest {
   const token = mintToken()
+  const settings: AdminSettings = {
+    token: { source: 'env VALET_ADMIN_TOKEN', read: async () => new Secret(token) },
+    guard: createGuard({ header: 'x-session-key', hosts: [], origins: [], relayAuthorization: false, jwt: undefined }, { host: '127.0.0.1', port: 0 }),
+    ...of,
+  }
   const events: ValetEvent[] = []
   const app = createAdmin({
     metrics: createMetrics('0', () => []),
     recent: new RecentEvents(testClock()),
-    succeeded: new AbortController().signal,
+    ending: new AbortController().signal,
     unready: () => [],
     // Nothing but its timers keeps a test going that calls by inject.
     clock: { ...testClock(), after: (ms, callback) => { const timer = setTimeout(callback, ms / 100); return () => clearTimeout(timer) } },
     emit: (event) => { events.push(event) },
     control: controlOf(),
-    token: { source: 'env VALET_ADMIN_TOKEN', read: async () => new Secret(token) },
-    callers: { header: 'x-session-key', hosts: [], origins: [], relayAuthorization: false, jwt: undefined },
-    listen: { host: '127.0.0.1', port: 0 },
+    settings: () => settings,
     endpoints: () => ({ proxy: 'http://127.0.0.1:8401', header: 'x-session-key', upstreams: [] }),
     ...given,
   })

@@ -161,13 +161,14 @@ ${principals.map((name) => `  ${name}: { credentials: { naive: { refresh_token: 
   /** One agent of each principal speaks 2026-07-28, where there is no session to steal. */
   async function liveModern (agent: Agent): Promise<void> {
     const sdk = await connectSdk(t, 'client 2.4', url, { headers: { 'X-Session-Key': agent.key, 'x-agent': agent.name }, versions: { pin: '2026-07-28' } })
-    while (Date.now() < end) {
+    // However long it took to connect.
+    do {
       const tools = await sdk.tools()
       if (JSON.stringify([...tools].sort()) !== JSON.stringify([...new Set(agent.tools)].sort())) leaks.push(`${agent.name} was shown ${String(tools)}`)
       look(agent, (await sdk.call('whoami')).content[0]?.text ?? '')
       count('modern')
       await sleep(200 + upTo(400))
-    }
+    } while (Date.now() < end)
   }
 
   const end = Date.now() + SECONDS * 1000

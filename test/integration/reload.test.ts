@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
@@ -8,7 +9,7 @@ import t, { type Test } from 'tap'
 import { mintSessionKey } from '../../src/caller/session-key.js'
 import type { Config } from '../../src/config/config.js'
 import { ConfigError, loadConfigText } from '../../src/config/load.js'
-import { Listener } from '../../src/http/listener.js'
+import { UpstreamDispatcher } from '../../src/upstream/dispatcher.js'
 import { call, errorCode, rpc } from '../helpers/call.js'
 import { door, eventually, freshToken, open, piece } from '../helpers/peers.js'
 import { serveProcess } from '../helpers/serving.js'
@@ -261,29 +262,36 @@ t.test('row 52: a SIGHUP that comes while it starts waits until it has', async (
   t.equal((await call(`${valet.proxy}/tools/mcp`, { key })).status, 200)
 })
 
-t.test('row 52: a stream that goes on keeps the application behind it, and nothing of the admin listener\'s', async (t) => {
+t.test('row 52: no config makes applications anew, and a stream keeps but the config that it began under', async (t) => {
   const used: Array<WeakRef<object>> = []
-  const use = Listener.prototype.use
-  t.teardown(() => { Listener.prototype.use = use })
-  Listener.prototype.use = function (app) {
-    used.push(new WeakRef(app))
-    use.call(this, app)
+  const { open: openDispatcher } = UpstreamDispatcher.prototype
+  t.teardown(() => { UpstreamDispatcher.prototype.open = openDispatcher })
+  UpstreamDispatcher.prototype.open = async function () {
+    used.push(new WeakRef(this))
+    return await openDispatcher.call(this)
   }
+  let applications = 0
+  const count = (): void => { applications++ }
+  subscribe('fastify.initialization', count)
+  t.teardown(() => { unsubscribe('fastify.initialization', count) })
   const upstream = await startUpstream(t, (_seen, response) => { response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': hello\n\n') })
   const KEY = mintSessionKey().reveal()
   const text = upstreams(upstream.origin) + PRINCIPALS + session('KEY')
   const { sidecar, to } = await start(t, text, { ALICE: freshToken(), KEY })
   const stream = open(`${sidecar.proxyUrl}/tools/mcp`, { key: KEY, method: 'GET' })
   await stream.head
+  t.equal(applications, 2, 'the agents\' and the admin listener\'s')
   for (let i = 0; i < 3; i++) await to(text)
+  t.equal(applications, 2)
+  t.equal(used.length, 4)
   setFlagsFromString('--expose_gc')
   const collect = runInNewContext('gc') as () => void
-  const alive = (): boolean[] => used.slice(0, 6).map((app) => app.deref() !== undefined)
+  const alive = (): boolean[] => used.map((dispatcher) => dispatcher.deref() !== undefined)
   // A reference that was followed holds until the end of the turn.
-  for (let i = 0; i < 20 && alive().filter(Boolean).length > 1; i++) {
+  for (let i = 0; i < 20 && alive().filter(Boolean).length > 2; i++) {
     await sleep(20)
     collect()
   }
-  t.same(alive(), [true, false, false, false, false, false], 'agents\' and admin\'s, in turn')
+  t.same(alive(), [true, false, false, true], 'the stream\'s and that of the moment')
   stream.request.destroy()
 })

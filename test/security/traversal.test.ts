@@ -61,7 +61,7 @@ for (const target of REFUSED) {
   })
 }
 
-for (const target of ['/', '/tools', '/tools/', '/tools/mcpx', '/tools/mcp;a=b', '/Tools/mcp', '/tools/MCP', '/tools%2dx/mcp', '/base/mcp']) {
+for (const target of ['/', '/tools', '/tools/', '/tools/mcpx', '/tools/mcp;a=b', '/Tools/mcp', '/tools/MCP', '/tools%2dx/mcp', '/tools/%6dcp/a', '/base/mcp']) {
   t.test(`row 38: ${target} leads nowhere`, async (t) => {
     const { status, urls } = await send(target)
     t.equal(status, 404)
@@ -80,7 +80,6 @@ for (const [target, url] of [
   ['/tools/mcp?a=../../b&c=%2e%2e%2f', '/base/mcp?a=../../b&c=%2e%2e%2f'],
   ['/tools/mcp?next=//other.example', '/base/mcp?next=//other.example'],
   ['/tools/mcp/a?', '/base/mcp/a'],
-  ['/tools/%6dcp/a', '/base/mcp/a'],
 ] as const) {
   t.test(`row 38: ${target} reaches the upstream as ${url}`, async (t) => {
     const { status, urls } = await send(target)

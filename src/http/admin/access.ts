@@ -11,10 +11,11 @@ const PENALTY = 500
 /** Wrong tokens that wait at once; a stranger must not fill the memory with them. */
 const MOST_WAITING = 32
 
-export type Verdict = 'granted' | 'refused' | 'unavailable'
+export type Verdict = 'granted' | 'refused' | 'unavailable' | 'off'
 
 export interface AccessOptions {
-  readonly token: SecretRef
+  /** Where the token is at the moment; undefined where nobody may use it. */
+  readonly token: () => SecretRef | undefined
   readonly clock: Clock
   readonly emit: Emit
 }
@@ -23,6 +24,8 @@ export interface AccessOptions {
 export class Access {
   readonly #options: AccessOptions
   #digest: Buffer | undefined
+  /** Where that one was read: another config may name another place. */
+  #readFrom: SecretRef | undefined
   /** On the clock's monotonic scale. */
   #readAgainAt = Number.NEGATIVE_INFINITY
   #reading: Promise<void> | undefined
@@ -41,6 +44,7 @@ export class Access {
    */
   async judge (authorization: string | undefined): Promise<Verdict> {
     await this.#refresh()
+    if (this.#readFrom === undefined) return 'off'
     if (this.#digest === undefined) return 'unavailable'
     const shown = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization)?.[1]
     if (shown === undefined) return 'refused'
@@ -50,15 +54,17 @@ export class Access {
   }
 
   async #refresh (): Promise<void> {
-    if (this.#options.clock.elapsed() < this.#readAgainAt) return
-    this.#reading ??= this.#read().finally(() => { this.#reading = undefined })
-    await this.#reading
+    const { token, clock } = this.#options
+    while (token() !== this.#readFrom || clock.elapsed() >= this.#readAgainAt) {
+      this.#reading ??= this.#read(token()).finally(() => { this.#reading = undefined })
+      await this.#reading
+    }
   }
 
-  async #read (): Promise<void> {
-    const { token, clock, emit } = this.#options
+  async #read (token: SecretRef | undefined): Promise<void> {
+    const { clock, emit } = this.#options
     try {
-      this.#digest = digestOf((await readAdminToken(token)).reveal())
+      this.#digest = token === undefined ? undefined : digestOf((await readAdminToken(token)).reveal())
       this.#complaint = undefined
     } catch (error) {
       this.#digest = undefined
@@ -67,6 +73,7 @@ export class Access {
       if (complaint !== this.#complaint) emit({ event: 'warning', reason: `the admin API answers 503 until its token can be read: ${complaint}` })
       this.#complaint = complaint
     }
+    this.#readFrom = token
     this.#readAgainAt = clock.elapsed() + REMEMBERED
   }
 

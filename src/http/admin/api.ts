@@ -17,12 +17,10 @@ export const BODY_LIMIT = 256 * 1024
 
 /** Everything under /v1: for an owner who has the admin token, and for nobody else, whatever the path. */
 export async function adminApi (app: FastifyInstance, options: AdminOptions): Promise<void> {
-  const { token, clock, emit } = options
-  const access = token === undefined ? undefined : new Access({ token, clock, emit })
+  const { clock, emit } = options
+  const access = new Access({ token: () => options.settings().token, clock, emit })
   app.addHook('onRequest', admission(options, access))
   app.setNotFoundHandler(() => { throw new ControlError('ERR_NOT_FOUND') })
-  if (access === undefined) return
-
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit: BODY_LIMIT }, (request, body, done) => {
@@ -45,13 +43,13 @@ export async function adminApi (app: FastifyInstance, options: AdminOptions): Pr
 }
 
 /** In the order in which a stranger may learn things: whether it may talk to this at all, whether it is on, whether it is let in. */
-function admission ({ callers, listen, emit }: AdminOptions, access: Access | undefined): (request: FastifyRequest) => Promise<void> {
-  const guard = strangerGuard(callers, listen)
+function admission ({ settings, emit }: AdminOptions, access: Access): (request: FastifyRequest) => Promise<void> {
+  const guard = strangerGuard(settings)
   return async (request) => {
     const foreign = guard(request.raw)
     if (foreign !== undefined) throw denied(request, foreign)
-    if (access === undefined) throw new ControlError('ERR_ADMIN_OFF')
     const verdict = await access.judge(request.raw.headers.authorization)
+    if (verdict === 'off') throw new ControlError('ERR_ADMIN_OFF')
     if (verdict === 'unavailable') throw new ControlError('ERR_ADMIN_UNAVAILABLE')
     if (verdict === 'refused') throw denied(request, 'ERR_ADMIN_UNAUTHORIZED')
     // Before the body, or one that cannot be read would make a 400 of it.

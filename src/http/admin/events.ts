@@ -19,7 +19,7 @@ const URGENCY: ReadonlyArray<CredentialInfo['state']> = ['revoked', 'failed', 'e
 
 /** What happens, as it happens, for the status page and for whoever else looks on. */
 export function eventsRoute (app: FastifyInstance, options: AdminOptions, access: Access): void {
-  const watchers = new Watchers({ clock: options.clock, emit: options.emit, most: MOST_WATCHERS, until: options.succeeded })
+  const watchers = new Watchers({ clock: options.clock, emit: options.emit, most: MOST_WATCHERS, until: options.ending })
   app.get<{ Querystring: Static<typeof EventsQuery> }>('/events', {
     schema: route({
       id: 'watchEvents',

@@ -3,7 +3,7 @@ import type { AdminOptions } from './options.js'
 import { eventText } from './watchers.js'
 
 /** How it goes, without a name of anybody: as much as /metrics and /readyz tell. */
-export async function figuresText ({ metrics, unready, clock, token }: AdminOptions): Promise<string> {
+export async function figuresText ({ metrics, unready, clock, settings }: AdminOptions): Promise<string> {
   const figures = await metrics.figures()
   return eventText('figures', {
     version: VERSION,
@@ -12,7 +12,7 @@ export async function figuresText ({ metrics, unready, clock, token }: AdminOpti
     elapsed: clock.elapsed() / 1000,
     unready: unready(),
     /** Whether there is an API under /v1. */
-    api: token !== undefined,
+    api: settings().token !== undefined,
     ...figures,
     credentials: figures.credentials.map(({ soonest, ...census }) => ({ ...census, soonest: soonest ?? null })),
   })

@@ -1,5 +1,6 @@
+import type { Guard } from '../../caller/guard.js'
 import type { Clock } from '../../clock.js'
-import type { CallersConfig, Listen, SecretRef } from '../../config/config.js'
+import type { SecretRef } from '../../config/config.js'
 import type { Control } from '../../control.js'
 import type { Emit } from '../../telemetry/events.js'
 import type { Metrics } from '../../telemetry/metrics.js'
@@ -8,20 +9,24 @@ import type { RecentEvents } from '../../telemetry/recent.js'
 export interface AdminOptions {
   readonly metrics: Metrics
   readonly recent: RecentEvents
-  /** Aborted once another config has taken over: who watches then watches that one, if its token is still good there. */
-  readonly succeeded: AbortSignal
+  /** Aborted when the sidecar ends, and with it what is watched. */
+  readonly ending: AbortSignal
   /** Why the sidecar should get no calls now, by name; empty where it should. */
   readonly unready: () => readonly string[]
   readonly clock: Clock
   readonly emit: Emit
   readonly control: Control
+  /** What the config of the moment says. */
+  readonly settings: () => AdminSettings
+  /** Asked at each request, as the proxy's port may be known only once it listens. */
+  readonly endpoints: () => Endpoints
+}
+
+export interface AdminSettings {
   /** What the API under /v1 asks for; without it that API is off. */
   readonly token: SecretRef | undefined
   /** Whose names in Host are served. */
-  readonly callers: CallersConfig
-  readonly listen: Listen
-  /** Asked at each request, as the proxy's port may be known only once it listens. */
-  readonly endpoints: () => Endpoints
+  readonly guard: Guard
 }
 
 /** Where agents call. */

@@ -35,7 +35,7 @@ const HEADERS = {
  * comes from /v1, for the admin token.
  */
 export async function statusPage (app: FastifyInstance, options: AdminOptions): Promise<void> {
-  const { callers, listen, clock, emit } = options
+  const { settings, clock, emit } = options
   const refuse = (guard: StrangerGuard) => async (request: FastifyRequest): Promise<void> => {
     const code = guard(request.raw)
     if (code === undefined) return
@@ -45,8 +45,8 @@ export async function statusPage (app: FastifyInstance, options: AdminOptions): 
   app.addHook('onRequest', async (_request, reply) => { reply.headers(HEADERS) })
   for (const [url, file, type] of FILES) {
     const text = await readFile(new URL(`page/${file}`, import.meta.url), 'utf8')
-    app.get(url, { onRequest: refuse(hostGuard(callers, listen)) }, async (_request, reply) => await reply.type(type).send(text))
+    app.get(url, { onRequest: refuse(hostGuard(settings)) }, async (_request, reply) => await reply.type(type).send(text))
   }
-  const watchers = new Watchers({ clock, emit, most: MOST_WATCHERS, until: options.succeeded })
-  app.get('/figures', { onRequest: refuse(strangerGuard(callers, listen)) }, async (_request, reply) => { await watchers.serve(reply, async () => await figuresText(options)) })
+  const watchers = new Watchers({ clock, emit, most: MOST_WATCHERS, until: options.ending })
+  app.get('/figures', { onRequest: refuse(strangerGuard(settings)) }, async (_request, reply) => { await watchers.serve(reply, async () => await figuresText(options)) })
 }

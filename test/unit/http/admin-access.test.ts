@@ -1,6 +1,8 @@
 import t, { type Test } from 'tap'
+import type { SecretRef } from '../../../src/config/config.js'
 import { secretRef } from '../../../src/config/secret-ref.js'
 import { Access } from '../../../src/http/admin/access.js'
+import { Secret } from '../../../src/secret.js'
 import type { ValetEvent } from '../../../src/telemetry/events.js'
 import { manualClock, settled } from '../../helpers/manual-clock.js'
 import { mintToken } from '../../helpers/mint.js'
@@ -11,8 +13,9 @@ function setUp (env: Record<string, string>) {
   let reads = 0
   const ref = secretRef({ env: 'TOKEN' }, { env })
   const token = { source: ref.source, read: async () => { reads++; return await ref.read() } }
-  const access = new Access({ token, clock, emit: (event) => { events.push(event) } })
-  return { clock, events, access, reads: () => reads }
+  const config: { token: SecretRef | undefined } = { token }
+  const access = new Access({ token: () => config.token, clock, emit: (event) => { events.push(event) } })
+  return { clock, events, access, config, reads: () => reads }
 }
 
 /** Judges a wrong token, without the wait for its answer. */
@@ -46,6 +49,23 @@ t.test('the token is read again after a second, and not before', async (t) => {
   t.equal(await access.judge(`Bearer ${second}`), 'granted', 'a rotated one is picked up')
   t.equal(reads(), 2)
   await wrongly(t, here, `Bearer ${first}`)
+})
+
+t.test('row 52: where another config has another place for it, the token is read there at once', async (t) => {
+  const [first, second] = [mintToken(), mintToken()]
+  const here = setUp({ TOKEN: first })
+  const { access, config } = here
+  t.equal(await access.judge(`Bearer ${first}`), 'granted')
+  let tell = (_secret: Secret): void => {}
+  config.token = { source: 'env SLOW', read: async () => await new Promise<Secret>((resolve) => { tell = resolve }) }
+  const slow = access.judge(`Bearer ${second}`)
+  await settled()
+  config.token = secretRef({ env: 'OTHER' }, { env: { OTHER: second } })
+  tell(new Secret(first))
+  t.equal(await slow, 'granted', 'by the config that there is by then')
+  await wrongly(t, here, `Bearer ${first}`)
+  config.token = undefined
+  for (const header of [undefined, `Bearer ${second}`]) t.equal(await access.judge(header), 'off')
 })
 
 t.test('a wrong token waits for its answer, the right one and a missing one do not', async (t) => {

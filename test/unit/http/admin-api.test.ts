@@ -32,7 +32,7 @@ const isError = (t: Test, answer: Awaited<ReturnType<typeof ask>>, code: Control
 const session = (more: Partial<SessionInfo> = {}): SessionInfo => ({ id: 'ses_1', principal: 'alice', agent: 'planner', tools: undefined, expiresAt: undefined, source: 'api', ...more })
 
 t.test('without a token in the config all of /v1 is off, and the rest is not', async (t) => {
-  const admin = adminAlone(t, { token: undefined })
+  const admin = adminAlone(t, {}, { token: undefined })
   for (const [method, url] of [['GET', '/v1/sessions'], ['POST', '/v1/sessions'], ['GET', '/v1'], ['GET', '/v1/'], ['PUT', '/v1/none']] as const) {
     isError(t, await ask(admin, method, url), 'ERR_ADMIN_OFF')
   }
@@ -51,7 +51,7 @@ t.test('a stranger learns nothing of what is behind /v1', async (t) => {
 })
 
 t.test('a token that cannot be read makes 503 of /v1 alone', async (t) => {
-  const admin = adminAlone(t, { token: { source: 'env NONE', read: async () => { throw new Error('the environment variable NONE is not set') } } })
+  const admin = adminAlone(t, {}, { token: { source: 'env NONE', read: async () => { throw new Error('the environment variable NONE is not set') } } })
   isError(t, await ask(admin, 'GET', '/v1/sessions'), 'ERR_ADMIN_UNAVAILABLE')
   t.equal((await ask(admin, 'GET', '/readyz')).status, 200)
   t.match(admin.events, [{ event: 'warning', reason: /NONE is not set/ }])

@@ -25,7 +25,7 @@ async function startReader (t: Test): Promise<Reader> {
     server.on('request', (request, response) => {
       request.on('newListener', (name) => { reader.waited ||= name === 'readable' })
       request.on('end', () => { reader.ended = true })
-      bodyReader(LIMIT)(undefined, request, (error, body) => {
+      bodyReader(() => LIMIT)(undefined, request, (error, body) => {
         resolve(error instanceof ValetError ? error.code : body)
         response.end()
       })

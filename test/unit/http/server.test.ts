@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { malformedRequests } from '../../../src/http/malformed.js'
 import { Listener } from '../../../src/http/listener.js'
@@ -17,7 +18,7 @@ async function place (t: Test): Promise<string> {
 async function listen (t: Test, where: Parameters<Listener['listen']>[0]): Promise<string> {
   const listener = new Listener(LIMITS, () => {})
   t.teardown(() => listener.close())
-  return await listener.listen(where)
+  return await listener.listen(where, fastify())
 }
 
 t.test('a socket is for its owner alone', async (t) => {

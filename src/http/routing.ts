@@ -1,0 +1,84 @@
+import { createGuard, type Guard } from '../caller/guard.js'
+import type { Register } from '../caller/identify.js'
+import type { CallersConfig, Config, UpstreamConfig } from '../config/config.js'
+import type { CredentialSource } from '../credential/credential.js'
+import type { Caller } from '../exchange.js'
+import { UpstreamDispatcher } from '../upstream/dispatcher.js'
+import { reasonOf } from '../upstream/failure.js'
+import { requestHeaderFilter, type RequestHeaderFilter } from '../upstream/headers.js'
+import type { ProxyOptions } from './options.js'
+import { headGuard } from './request-guard.js'
+
+/** One upstream as one config has it. A call keeps the route that it was let in by until it ends. */
+export interface Route {
+  readonly upstream: UpstreamConfig
+  readonly dispatcher: UpstreamDispatcher
+  /** What an identity is found by. */
+  readonly register: Register
+  readonly callers: CallersConfig
+  /** Which headers of a call go on. */
+  readonly filter: RequestHeaderFilter
+  readonly credentialFor: (caller: Caller) => CredentialSource | undefined
+  /** Whose it is: that is kept up until the last call of its routes has ended. */
+  readonly routing: Routing
+}
+
+export interface RoutingOptions extends Pick<ProxyOptions, 'clock' | 'emit' | 'limits' | 'streams'> {
+  readonly config: Pick<Config, 'callers' | 'listen' | 'upstreams'>
+  readonly keys: Register['keys']
+  readonly jwts: Register['jwts']
+  readonly credentialFor: (caller: Caller, upstream: string) => CredentialSource | undefined
+}
+
+/** What one config says of calls: which may come in at all, and by which path they reach which upstream. */
+export class Routing {
+  readonly guard: Guard
+  readonly isPlainHead: ReturnType<typeof headGuard>
+  /** Name of the header that carries a session key, in lower case. */
+  readonly keyHeader: string
+  readonly #routes: ReadonlyMap<string, Route>
+  /** Of the paths: few differ, however many upstreams there are. */
+  readonly #lengths: readonly number[]
+
+  constructor ({ config, keys, jwts, credentialFor, clock, emit, limits, streams }: RoutingOptions) {
+    const { callers, listen, upstreams } = config
+    this.guard = createGuard(callers, listen)
+    this.isPlainHead = headGuard(callers.header)
+    this.keyHeader = callers.header
+    const register = { keyHeader: callers.header, keys, jwts, relay: callers.relayAuthorization }
+    this.#routes = new Map([...upstreams.values()].map((upstream) => [upstream.path, {
+      upstream,
+      dispatcher: new UpstreamDispatcher(upstream, clock, emit, limits.stall, streams),
+      register,
+      callers,
+      filter: requestHeaderFilter(callers.header, upstream.headers.keys()),
+      credentialFor: (caller) => credentialFor(caller, upstream.name),
+      routing: this,
+    }]))
+    this.#lengths = [...new Set([...this.#routes.keys()].map(({ length }) => length))]
+    for (const { upstream, dispatcher } of this.#routes.values()) {
+      dispatcher.open().catch((error: unknown) => {
+        emit({ event: 'warning', reason: `upstream ${upstream.name} cannot be called: ${reasonOf(error)}` })
+      })
+    }
+  }
+
+  /** @param target of a request, as it came; what nearly every call asks for is an upstream's path to the letter */
+  find (target: string): Route | undefined {
+    return this.#routes.get(target) ?? this.#findBelow(target)
+  }
+
+  /** Cuts off whatever is under way. */
+  async close (): Promise<void> {
+    await Promise.all([...this.#routes.values()].map(async ({ dispatcher }) => await dispatcher.destroy()))
+  }
+
+  /** No upstream's path is below another one's: the config has been checked. */
+  #findBelow (target: string): Route | undefined {
+    for (const length of this.#lengths) {
+      const route = target[length] === '/' || target[length] === '?' ? this.#routes.get(target.slice(0, length)) : undefined
+      if (route !== undefined) return route
+    }
+    return undefined
+  }
+}
