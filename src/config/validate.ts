@@ -45,10 +45,14 @@ function pathOf (pointer: string, raw: unknown): Path {
 
 let compiled: ValidateFunction | undefined
 
-/** Compiled at the first use, as it takes 50 ms that `--help` need not wait for; the same schema every time. */
+/**
+ * Compiled at the first use, as it takes a tenth of a second that `--help` need not wait for; the same schema every time. A
+ * definition is checked by a function of its own: written out wherever it is used, as ajv would, it takes twice that, and
+ * V8 comes to make 2 MB of machine code of it after a few reloads.
+ */
 function validator (): ValidateFunction {
   if (compiled !== undefined) return compiled
-  const ajv = new Ajv({ allErrors: true, verbose: true, strict: true, strictTypes: false, allowUnionTypes: true, ownProperties: true })
+  const ajv = new Ajv({ allErrors: true, verbose: true, strict: true, strictTypes: false, allowUnionTypes: true, ownProperties: true, inlineRefs: false })
   ajv.addVocabulary(['errorMessage'])
   // The reader's message is fetched again in sentences.ts: ajv takes quadratic time to collect errors of a keyword's own.
   ajv.addKeyword({ keyword: 'reads', type: 'string', schemaType: 'string', errors: false, compile: (name: ReaderName) => checkerFor(name) })
