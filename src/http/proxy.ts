@@ -6,7 +6,7 @@ import { ValetError } from '../errors.js'
 import type { Exchange } from '../exchange.js'
 import { summarize } from '../mcp/message.js'
 import { admit } from './admit.js'
-import { bodyReader } from './body.js'
+import { readBody } from './body.js'
 import { answered, fail } from './conclude.js'
 import { asValetError } from './reply-error.js'
 import type { ProxyOptions } from './options.js'
@@ -24,11 +24,9 @@ const NOWHERE = 'http://upstream.invalid'
  */
 export async function proxy (app: FastifyInstance, options: ProxyOptions): Promise<void> {
   app.addHook('onRequest', admit(options))
-  app.removeAllContentTypeParsers()
-  // JSON is named since Fastify remembers who reads a type by its name alone; for any other it takes the header apart.
-  app.addContentTypeParser(['application/json', '*'], bodyReader(({ route }: FastifyRequest) => (route as Route).upstream.bodyLimit))
-
-  const forward = forwarder(options)
+  // Bodies are read here, and not as what their types say.
+  for (const method of ['POST', 'DELETE']) app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
+  const forward = taker(options)
   await app.register(httpProxy, {
     upstream: NOWHERE,
     httpMethods: ['POST', 'GET', 'DELETE'],
@@ -42,21 +40,33 @@ export async function proxy (app: FastifyInstance, options: ProxyOptions): Promi
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => void
 
+function taker (options: ProxyOptions): Handler {
+  const forward = forwarder(options)
+  return (request, reply) => {
+    const exchange = request.exchange as Exchange
+    readBody(request.raw, (request.route as Route).upstream.bodyLimit, (error, body) => inTurn(reply.raw, () => {
+      try {
+        if (error === undefined && !exchange.gone) forward(request, reply, body)
+        // What is left of a body that is not wanted would be read as the next request.
+        if (error !== undefined) fail(exchange, reply.header('connection', 'close'), error, options)
+      } catch (thrown) {
+        fail(exchange, reply, asValetError(thrown), options)
+      }
+    }))
+  }
+}
+
 /**
  * What the library does with a call once it has found its destination, in place of its own `reply.from`: that copies the
  * caller's headers twice, and each answer through a stream of its own, for a tenth of what a call costs in all.
  */
-function forwarder (options: ProxyOptions): Handler {
+function forwarder (options: ProxyOptions): (request: FastifyRequest, reply: FastifyReply, bytes: Buffer | undefined) => void {
   const { policyFor, binding, clock, emit } = options
 
-  return (request, reply) => inTurn(reply.raw, () => {
+  return (request, reply, bytes) => {
     const { upstream, dispatcher, filter, credentialFor } = request.route as Route
     const exchange = request.exchange as Exchange
-    if (exchange.gone) return
-    const bytes = request.body as Buffer | undefined
     let body = bytes
-    // What a GET brings is not passed on, but left unread it would keep Node from noticing that the agent leaves.
-    if (body === undefined) request.raw.resume()
     exchange.receiving = clock.elapsed() - exchange.admittedAt
     const { caller } = exchange
     const url = request.raw.url as string
@@ -67,7 +77,7 @@ function forwarder (options: ProxyOptions): Handler {
     const { session, target = targetOf(url, upstream) } = opened
     if (policy !== undefined) {
       const tell = opened.target === undefined ? undefined : (messages: readonly string[]) => dispatcher.tell(url, messages)
-      const passed = passTools(exchange, policy, request, reply, options, tell)
+      const passed = passTools(exchange, policy, { raw: request.raw, bytes }, reply, options, tell)
       if (passed === undefined) return
       body = passed.body
     }
@@ -97,7 +107,7 @@ function forwarder (options: ProxyOptions): Handler {
         onAnswered: () => answered(exchange, options),
       }, (error) => fail(exchange, reply, error, options))
     }
-  })
+  }
 }
 
 /**

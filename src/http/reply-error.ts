@@ -19,13 +19,10 @@ export function replyError (reply: FastifyReply, exchange: Pick<Exchange, 'rpc' 
   reply.send(errorBody(error.code, exchange.rpc.id, exchange.requestId))
 }
 
-/** Any error as one of the table. Fastify's own 413 and 400 are errors of the caller's body; the rest is a fault here. */
+/** Any error as one of the table: what is none of ours is a fault here. */
 export function asValetError (error: unknown): ValetError {
   if (error instanceof ValetError) return error
   const cause = error instanceof Error ? error.cause : undefined
   if (cause instanceof ValetError) return cause
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new ValetError('ERR_BODY_TOO_LARGE')
-  if (code.startsWith('FST_ERR_CTP_')) return new ValetError('ERR_BODY_INVALID')
   return new ValetError('ERR_INTERNAL', { cause: error })
 }

@@ -1,4 +1,5 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { IncomingMessage } from 'node:http'
+import type { FastifyReply } from 'fastify'
 import { ValetError, type ErrorCode } from '../errors.js'
 import { NO_RPC, type Exchange, type ToolPolicy } from '../exchange.js'
 import { JsonError } from '../mcp/json-reader.js'
@@ -11,6 +12,9 @@ import { answer, fail } from './conclude.js'
 import { acceptsOnlyEvents, isPlainJson, namesCall } from './json-request.js'
 import type { ProxyOptions } from './options.js'
 
+/** A call as it came. */
+interface Came { readonly raw: IncomingMessage, readonly bytes: Buffer | undefined }
+
 /** What of a call goes on to the upstream. */
 export interface Passed { readonly body: Buffer | undefined }
 
@@ -21,9 +25,9 @@ export interface Passed { readonly body: Buffer | undefined }
  * @param tell sends answers where the agent expects them, if that is not the answer to this request, and says whether it could
  * @returns undefined where the call has been answered
  */
-export function passTools (exchange: Exchange, policy: ToolPolicy, request: FastifyRequest, reply: FastifyReply, options: ProxyOptions, tell?: (messages: readonly string[]) => boolean): Passed | undefined {
-  const bytes = request.body as Buffer | undefined
-  const read = readBody(request, bytes)
+export function passTools (exchange: Exchange, policy: ToolPolicy, came: Came, reply: FastifyReply, options: ProxyOptions, tell?: (messages: readonly string[]) => boolean): Passed | undefined {
+  const { raw, bytes } = came
+  const read = readCalls(came)
   if (typeof read === 'string') {
     exchange.rpc = summarize(bytes)
     fail(exchange, reply, new ValetError(read), options)
@@ -40,7 +44,7 @@ export function passTools (exchange: Exchange, policy: ToolPolicy, request: Fast
   const answers = denied.filter(({ id }) => id !== undefined).map(unknownTool)
   const owed = answers.length > 0 && tell?.(answers) === true ? [] : answers
   if (body === undefined) {
-    answerDenied(exchange, reply, owed, read.batch, acceptsOnlyEvents(request.headers.accept), options)
+    answerDenied(exchange, reply, owed, read.batch, acceptsOnlyEvents(raw.headers.accept), options)
     return undefined
   }
   exchange.owed = owed
@@ -48,8 +52,7 @@ export function passTools (exchange: Exchange, policy: ToolPolicy, request: Fast
 }
 
 /** @returns undefined where there is none, and an error where some server might read another one than is read here */
-function readBody (request: FastifyRequest, bytes: Buffer | undefined): Body | undefined | Extract<ErrorCode, 'ERR_BODY_INVALID' | 'ERR_HEADER_MISMATCH'> {
-  const { rawHeaders, url } = request.raw
+function readCalls ({ raw: { rawHeaders, url }, bytes }: Came): Body | undefined | Extract<ErrorCode, 'ERR_BODY_INVALID' | 'ERR_HEADER_MISMATCH'> {
   if (namesCall(url as string)) return 'ERR_BODY_INVALID'
   if (bytes === undefined || bytes.length === 0) return contradicts(rawHeaders, undefined) ? 'ERR_HEADER_MISMATCH' : undefined
   if (!isPlainJson(rawHeaders)) return 'ERR_BODY_INVALID'

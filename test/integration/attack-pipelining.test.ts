@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import t from 'tap'
+import { UpstreamDispatcher } from '../../src/upstream/dispatcher.js'
 import { call } from '../helpers/call.js'
 import { connectTo, countAnswers } from '../helpers/raw.js'
 import { mintToken } from '../helpers/mint.js'
@@ -162,6 +163,28 @@ t.test('P3: what waits in line of a session that goes on has its turn, and ends 
   agent.write(requestOf(key.reveal(), 'POST', '{"jsonrpc":"2.0","id":1,"method":"ping"}') + requestOf(key.reveal(), 'GET'))
   await once(agent, 'close')
   t.match(wire, /: hello/)
+})
+
+t.test('a fault of mcp-valet\'s own ends its call and no other, in line or not', async (t) => {
+  const upstream = await startUpstream(t)
+  const sidecar = await startSidecar(t, config(upstream.origin), { env: { TOKEN: mintToken() } })
+  const key = await sidecar.keyFor('alice')
+  const { send } = UpstreamDispatcher.prototype
+  t.teardown(() => { UpstreamDispatcher.prototype.send = send })
+  UpstreamDispatcher.prototype.send = function (outgoing, ...more) {
+    if (outgoing.body?.includes('faulty') === true) throw new TypeError('what it says may be secret')
+    send.call(this, outgoing, ...more)
+  }
+  const agent = await connectTo(sidecar.proxyUrl)
+  let wire = ''
+  agent.on('data', (chunk: Buffer) => { wire += chunk.toString('latin1') })
+  const ask = (id: number, method: string): string => requestOf(key, 'POST', JSON.stringify({ jsonrpc: '2.0', id, method }))
+  agent.write(ask(1, 'faulty') + ask(2, 'ping') + ask(3, 'faulty') + ask(4, 'ping'))
+  t.ok(await until(() => countAnswers(wire) === 4))
+  t.same(wire.match(/(?<=HTTP\/1.1 )\d+/g), ['500', '200', '500', '200'])
+  t.same(wire.match(/ERR_\w+/g), ['ERR_INTERNAL', 'ERR_INTERNAL'])
+  t.match(sidecar.events.filter(({ event }) => event === 'internal_error'), [{ reason: /^TypeError at / }, { reason: /^TypeError at / }])
+  agent.destroy()
 })
 
 t.test('row 28: behind an answer that closes its connection nothing is begun', async (t) => {

@@ -39,6 +39,20 @@ t.test('row 28: a body of exactly body_limit goes through, in chunks and with a 
   t.same(upstream.seen.map(({ body }) => body.length), [1024, 1024])
 })
 
+t.test('row 28: what type a body says it is, and whether it says so, is for the upstream to judge', async (t) => {
+  const upstream = await startUpstream(t)
+  const { url, key } = await startFlow(t, upstream.origin)
+  const body = Buffer.from([0, 0xff, 0x0d, 0x0a, ...Buffer.from('{"jsonrpc":')])
+  for (const type of ['application/json; charset=latin1', 'multipart/form-data; boundary=x', 'text/', ';']) {
+    for (const method of ['POST', 'DELETE']) {
+      t.equal((await call(url, { method, key, body, headers: { 'content-type': type, 'content-length': String(body.length) } })).status, 200)
+      t.match(upstream.seen.at(-1), { method, headers: { 'content-type': type } })
+      t.ok(upstream.seen.at(-1)?.body.equals(body), 'the bytes as they came')
+    }
+  }
+  t.equal((await call(url, { method: 'DELETE', key })).status, 200, 'or nothing at all')
+})
+
 t.test('row 29: Expect: 100-continue is answered, and the call goes through without it', async (t) => {
   const upstream = await startUpstream(t)
   const { url, key } = await startFlow(t, upstream.origin)
