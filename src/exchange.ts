@@ -61,6 +61,8 @@ export class Exchange {
   /** Monotonic milliseconds at which the request's head had arrived. */
   readonly startedAt: number
 
+  /** Of the upstream's URL, as the config has it under which the call came. */
+  origin = ''
   caller: Caller | undefined
   authority: Authority = 'credential'
   source: CredentialSource | undefined

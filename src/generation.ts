@@ -1,9 +1,10 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Directory } from './caller/directory.js'
 import { createGuard } from './caller/guard.js'
 import { JwtCallers } from './caller/jwt.js'
 import type { SessionBook } from './caller/sessions.js'
 import type { Clock } from './clock.js'
-import type { Config } from './config/config.js'
+import type { Config, UpstreamConfig } from './config/config.js'
 import type { Principals } from './credential/principals.js'
 import { Subjects } from './credential/subjects.js'
 import type { AdminSettings } from './http/admin.js'
@@ -25,6 +26,8 @@ export interface Lasting {
   readonly limits: Limits
   readonly clock: Clock
   readonly emit: Emit
+  /** Of the config of the moment. */
+  readonly upstreamNow: (name: string) => UpstreamConfig | undefined
 }
 
 /** What one config makes of the sidecar. Small, as a stream keeps the one that it began under, for days perhaps. */
@@ -36,11 +39,14 @@ export class Generation {
   readonly #subjects: Subjects
   readonly #calls: OpenCalls
 
-  constructor (config: Config, lasting: Lasting) {
+  /** @param before what it succeeds: callers that showed a JWT are known on, where the config says the same of them */
+  constructor (config: Config, lasting: Lasting, before?: Generation) {
     const { vault, principals, directory, sessions, calls, clock, emit } = lasting
     this.config = config
     this.#calls = calls
-    const jwts = this.#jwts = config.callers.jwt === undefined ? undefined : new JwtCallers(config.callers.jwt, clock, emit)
+    const { jwt } = config.callers
+    const known = before !== undefined && isDeepStrictEqual(jwt, before.config.callers.jwt) ? before.#jwts : undefined
+    const jwts = this.#jwts = jwt === undefined ? undefined : known ?? new JwtCallers(jwt, clock, emit)
     const subjects = this.#subjects = new Subjects({ config, vault, clock, emit })
     this.routing = new Routing({
       ...lasting,

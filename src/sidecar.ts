@@ -118,7 +118,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
 
   try {
     const { directory, sessions } = await openSessions({ config, vault, principals, clock, emit, calls })
-    const lasting: Lasting = { vault, principals, directory, sessions, calls, limits, clock, emit, streams: new Map() }
+    const lasting: Lasting = { vault, principals, directory, sessions, calls, limits, clock, emit, streams: new Map(), upstreamNow: (name) => current.config.upstreams.get(name) }
     const control: Control = { sessions, principals, credentials: principals.credentials }
     stopFollowing = follow(vault, { sessions, principals, emit })
     await checkAdminToken(config.admin.token, emit)
@@ -128,7 +128,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       // Since it was asked for. One that came now would never end.
       if (closing !== undefined) throw new ReloadError('mcp-valet is stopping')
       const before = current
-      const generation = new Generation(next, lasting)
+      const generation = new Generation(next, lasting, before)
       swap()
       succeed(generation)
       void before.retire().finally(() => generations.delete(before))

@@ -7,7 +7,7 @@ import { abandon, fail } from './conclude.js'
 import type { ProxyOptions } from './options.js'
 import { readRpc } from './read-rpc.js'
 import type { Route } from './routing.js'
-import { inTurn } from './turn.js'
+import { inTurn, whileInLine } from './turn.js'
 
 /** In the path, not in the query (RFC 8615). */
 const WELL_KNOWN = /^[^?]*\/\.well-known(?:[/?]|$)/i
@@ -20,8 +20,9 @@ export function admit (options: ProxyOptions): (request: FastifyRequest, reply: 
   const { clock, calls, tracing } = options
   return (request, reply, done) => {
     const route = request.route as Route
-    const { upstream, register, routing } = route
+    const { upstream, origin, register, routing } = route
     const exchange = new Exchange(request.id, request.method, upstream.name, clock.elapsed())
+    exchange.origin = origin
     request.exchange = exchange
     exchange.trace = tracing?.call(exchange, request.headers)
     inTurn(reply.raw, () => {
@@ -32,6 +33,7 @@ export function admit (options: ProxyOptions): (request: FastifyRequest, reply: 
       })
       if (exchange.caller !== undefined) lookAgain(exchange, exchange.caller, route)
     })
+    if (reply.raw.socket === null) wait(request, reply, exchange, routing)
     // A client that has just been refused looks for a login here, and must find none.
     if (request.raw.url !== upstream.path && WELL_KNOWN.test(request.raw.url as string)) return fail(exchange, reply, new ValetError('ERR_NOT_FOUND'), options)
 
@@ -57,6 +59,15 @@ export function admit (options: ProxyOptions): (request: FastifyRequest, reply: 
     }
     exchange.admittedAt = clock.elapsed()
     done()
+  }
+
+  /** In line on its connection: its config is kept up for it, and where its agent leaves, that is told. */
+  function wait (request: FastifyRequest, reply: FastifyReply, exchange: Exchange, routing: object): void {
+    calls.hold(routing)
+    whileInLine(request.raw.socket, reply.raw, (turn) => {
+      if (!turn) abandon(exchange, options, false)
+      calls.release(routing)
+    })
   }
 
   /** A call that has waited for its turn since it was let in: its session may have ended meanwhile. */

@@ -57,9 +57,19 @@ export class OpenCalls {
   /** @param routing by which it comes to its end */
   begin (exchange: Exchange, reply: FastifyReply, routing: object): void {
     exchange.slot = this.#calls.push({ exchange, reply, routing, cancelExpiry: undefined }) - 1
+    this.hold(routing)
+  }
+
+  /** Keeps a routing up, for a call that waits in line, say. */
+  hold (routing: object): void {
     const left = this.#left.get(routing)
     if (left === undefined) this.#left.set(routing, { count: 1, ended: () => {} })
     else left.count++
+  }
+
+  release (routing: object): void {
+    const left = this.#left.get(routing)
+    if (left !== undefined && --left.count === 0) left.ended()
   }
 
   /**
@@ -92,11 +102,10 @@ export class OpenCalls {
       last.exchange.slot = exchange.slot
     }
     exchange.slot = -1
-    const left = this.#left.get(call.routing)
-    if (left !== undefined && --left.count === 0) left.ended()
+    this.release(call.routing)
   }
 
-  /** Resolves once nothing is under way by a routing: calls that were in line on a connection have had their turn then. */
+  /** Resolves once nothing is under way by a routing, nor waits in line for its turn. */
   async settled (routing: object): Promise<void> {
     const left = this.#left.get(routing)
     if (left === undefined || left.count === 0) return

@@ -12,6 +12,8 @@ import { headGuard } from './request-guard.js'
 /** One upstream as one config has it. A call keeps the route that it was let in by until it ends. */
 export interface Route {
   readonly upstream: UpstreamConfig
+  /** Of its URL. */
+  readonly origin: string
   readonly dispatcher: UpstreamDispatcher
   /** What an identity is found by. */
   readonly register: Register
@@ -28,6 +30,8 @@ export interface RoutingOptions extends Pick<ProxyOptions, 'clock' | 'emit' | 'l
   readonly keys: Register['keys']
   readonly jwts: Register['jwts']
   readonly credentialFor: (caller: Caller, upstream: string) => CredentialSource | undefined
+  /** Of the config of the moment. */
+  readonly upstreamNow: (name: string) => UpstreamConfig | undefined
 }
 
 /** What one config says of calls: which may come in at all, and by which path they reach which upstream. */
@@ -40,21 +44,30 @@ export class Routing {
   /** Of the paths: few differ, however many upstreams there are. */
   readonly #lengths: readonly number[]
 
-  constructor ({ config, keys, jwts, credentialFor, clock, emit, limits, streams }: RoutingOptions) {
+  constructor ({ config, keys, jwts, credentialFor, upstreamNow, clock, emit, limits, streams }: RoutingOptions) {
     const { callers, listen, upstreams } = config
     this.guard = createGuard(callers, listen)
     this.isPlainHead = headGuard(callers.header)
     this.keyHeader = callers.header
     const register = { keyHeader: callers.header, keys, jwts, relay: callers.relayAuthorization }
-    this.#routes = new Map([...upstreams.values()].map((upstream) => [upstream.path, {
-      upstream,
-      dispatcher: new UpstreamDispatcher(upstream, clock, emit, limits.stall, streams),
-      register,
-      callers,
-      filter: requestHeaderFilter(callers.header, upstream.headers.keys()),
-      credentialFor: (caller) => credentialFor(caller, upstream.name),
-      routing: this,
-    }]))
+    const routeTo = (upstream: UpstreamConfig): Route => {
+      const { name, headers, url: { origin } } = upstream
+      const isCurrent = (): boolean => {
+        const now = upstreamNow(name)
+        return now === upstream || now?.url.origin === origin
+      }
+      return {
+        upstream,
+        origin,
+        dispatcher: new UpstreamDispatcher(upstream, clock, emit, limits.stall, streams, isCurrent),
+        register,
+        callers,
+        filter: requestHeaderFilter(callers.header, headers.keys()),
+        credentialFor: (caller) => credentialFor(caller, name),
+        routing: this,
+      }
+    }
+    this.#routes = new Map([...upstreams.values()].map((upstream) => [upstream.path, routeTo(upstream)]))
     this.#lengths = [...new Set([...this.#routes.keys()].map(({ length }) => length))]
     for (const { upstream, dispatcher } of this.#routes.values()) {
       dispatcher.open().catch((error: unknown) => {

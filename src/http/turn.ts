@@ -13,6 +13,18 @@ export function inTurn (answer: ServerResponse, begin: () => void): void {
   else begin()
 }
 
+/** Tells when a call that waits in line has its turn, or its connection closes before: of that its answer hears nothing. */
+export function whileInLine (connection: Socket, answer: ServerResponse, ended: (turn: boolean) => void): void {
+  const gone = (): void => ended(false)
+  // One for each that waits, beside Node's own.
+  connection.setMaxListeners(2 * LONGEST_LINE)
+  connection.once('close', gone)
+  answer.once('socket', () => {
+    connection.off('close', gone)
+    ended(true)
+  })
+}
+
 /**
  * Tells whether a request may wait in line on its connection; where too many do already, the connection is closed. Each
  * that waits is memory, and answers that wait keep Node from reading on, so that it would not notice the agent leaving.

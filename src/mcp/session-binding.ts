@@ -3,7 +3,7 @@ import type { Seal } from '../state/seal.js'
 import { StateError } from '../state/store.js'
 
 /** Whose something is: the agent of a principal; where there is none, anybody who calls without one in the same way. */
-type Owner = Pick<Exchange, 'upstream' | 'caller' | 'authority'>
+type Owner = Pick<Exchange, 'upstream' | 'origin' | 'caller' | 'authority'>
 /** What is bound: the id of a session (MCP 2025-03-26 to 2025-11-25), or where to POST to (2024-11-05). */
 type Kind = 'session' | 'endpoint'
 
@@ -44,8 +44,8 @@ export class SessionBinding {
     if (last?.shown === shown && isSame(last.owner, owner)) return last.own
     const own = this.open('session', shown, owner)
     if (own !== undefined) {
-      const { upstream, caller, authority } = owner
-      this.#shown.set(connection, { shown, own, owner: { upstream, caller, authority } })
+      const { upstream, origin, caller, authority } = owner
+      this.#shown.set(connection, { shown, own, owner: { upstream, origin, caller, authority } })
     }
     return own
   }
@@ -54,12 +54,13 @@ export class SessionBinding {
 interface Shown { readonly shown: string, readonly own: string, readonly owner: Owner }
 
 function isSame (one: Owner, other: Owner): boolean {
-  return one.upstream === other.upstream && one.authority === other.authority &&
+  return one.upstream === other.upstream && one.origin === other.origin && one.authority === other.authority &&
     (one.caller === other.caller || (one.caller !== undefined && other.caller !== undefined && one.caller.principal === other.caller.principal && one.caller.agent === other.caller.agent))
 }
 
-function nameOf (kind: Kind, { upstream, caller, authority }: Owner): string {
-  return JSON.stringify([kind, upstream, authority === 'relay' ? 'relay' : caller === undefined ? 'anonymous' : [caller.principal, caller.agent]])
+/** The origin is part of it: what one server named, another one that has taken its place in the config must not be sent. */
+function nameOf (kind: Kind, { upstream, origin, caller, authority }: Owner): string {
+  return JSON.stringify([kind, upstream, origin, authority === 'relay' ? 'relay' : caller === undefined ? 'anonymous' : [caller.principal, caller.agent]])
 }
 
 /** The MCP session of one call, as its agent and as its upstream know it. */

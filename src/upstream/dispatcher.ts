@@ -38,15 +38,18 @@ export class UpstreamDispatcher {
   readonly #emit: Emit
   readonly #way: Way
   readonly #streams: EndpointStreams
+  readonly #isCurrent: () => boolean
   #pool: Pool | undefined
   #dispatch: Dispatch | undefined
 
   /**
    * @param stall milliseconds that an agent may leave its end of the connection unread
    * @param streams where `tell` finds those that are open, and which may be another one's
+   * @param isCurrent whether the config of the moment has this upstream at this origin; where not, no credential goes there
    */
-  constructor (config: UpstreamConfig, clock: Clock, emit: Emit, stall: number, streams: EndpointStreams = new Map()) {
+  constructor (config: UpstreamConfig, clock: Clock, emit: Emit, stall: number, streams: EndpointStreams = new Map(), isCurrent = (): boolean => true) {
     this.#config = config
+    this.#isCurrent = isCurrent
     this.#streams = streams
     this.#clock = clock
     this.#emit = emit
@@ -78,7 +81,7 @@ export class UpstreamDispatcher {
       headersTimeout: timeouts.headersMs,
       bodyTimeout: timeouts.idleMs,
     })
-    this.#dispatch = this.#pool.compose(traced(url), inject(this.#config.headers), replay(this.#config, this.#clock, this.#emit)).dispatch
+    this.#dispatch = this.#pool.compose(traced(url), inject(this.#config.headers, this.#isCurrent), replay(this.#config, this.#clock, this.#emit)).dispatch
     return this.#dispatch
   }
 
@@ -90,7 +93,7 @@ export class UpstreamDispatcher {
     if (this.#dispatch !== undefined) return this.#sendBy(this.#dispatch, outgoing, call, onFailure)
     this.open()
       .then((dispatch) => this.#sendBy(dispatch, outgoing, call, onFailure))
-      .catch((error: unknown) => onFailure(new ValetError('ERR_UPSTREAM_UNREACHABLE', { cause: reasonOf(error) })))
+      .catch((error: unknown) => onFailure(error instanceof ValetError ? error : new ValetError('ERR_UPSTREAM_UNREACHABLE', { cause: reasonOf(error) })))
   }
 
   #sendBy (dispatch: Dispatch, { method, path, body }: Outgoing, call: Call, onFailure: (error: ValetError) => void): void {

@@ -158,7 +158,8 @@ class Replay implements AttemptedCall {
       step()
     } catch (error) {
       // Outside undici's own callbacks nobody else would catch it: the process would end, and every call with it.
-      this.#refuse(attempt, answer, new ValetError('ERR_INTERNAL', { cause: error }))
+      this.#closeReplay('failed')
+      this.#refuse(attempt, answer, error instanceof ValetError ? error : new ValetError('ERR_INTERNAL', { cause: error }))
     }
   }
 

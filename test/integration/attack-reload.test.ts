@@ -1,3 +1,5 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -6,9 +8,9 @@ import { keepUp } from '../../src/cli/reloading.js'
 import { systemClock } from '../../src/clock.js'
 import type { Config } from '../../src/config/config.js'
 import { loadConfigText } from '../../src/config/load.js'
-import { call, rpc } from '../helpers/call.js'
-import { door, eventually, freshToken, open, piece } from '../helpers/peers.js'
-import { requestText, sendRaw } from '../helpers/raw.js'
+import { call, errorCode, rpc } from '../helpers/call.js'
+import { door, drain, eventually, freshToken, open, piece } from '../helpers/peers.js'
+import { connectTo, countAnswers, requestText, sendRaw } from '../helpers/raw.js'
 import { startSidecar, type TestSidecar } from '../helpers/sidecar.js'
 import { bearerOf } from '../helpers/tokens.js'
 import { answerJson, startUpstream, type TestUpstream } from '../helpers/upstream.js'
@@ -84,6 +86,111 @@ t.test('row 52: a call that waits in line on its connection is not lost where a 
   await again()
   gate.open()
   t.equal((await answers).wire.match(/HTTP\/1\.1 200 /g)?.length, 3)
+})
+
+/** How many requests for the upstream have come to the sidecar. */
+function arrivals (t: Test): () => number {
+  let arrived = 0
+  const count = (message: unknown): void => { if ((message as { request: IncomingMessage }).request.url === '/tools/mcp') arrived++ }
+  subscribe('http.server.request.start', count)
+  t.teardown(() => { unsubscribe('http.server.request.start', count) })
+  return () => arrived
+}
+
+t.test('row 52: nor is one that came after one change and waits while there is another', async (t) => {
+  const gate = door()
+  const { url, key, again, upstream } = await startStreams(t, gate.opened)
+  const arrived = arrivals(t)
+  const request = (id: number): string => requestText('POST /tools/mcp HTTP/1.1', ['Host: 127.0.0.1', `X-Session-Key: ${key}`, 'Content-Type: application/json', `Content-Length: ${rpc('ping', {}, id).length}`, 'Connection: keep-alive'], rpc('ping', {}, id))
+  const agent = await connectTo(new URL(url).origin)
+  let wire = ''
+  agent.on('data', (chunk: Buffer) => { wire += chunk.toString('latin1') })
+  agent.write(request(1))
+  await eventually(() => upstream.seen.length === 1)
+  await again()
+  agent.write(request(2))
+  await eventually(() => arrived() === 2)
+  await again()
+  await new Promise((resolve) => { setTimeout(resolve, 50) })
+  gate.open()
+  await eventually(() => countAnswers(wire) === 2)
+  t.equal(wire.match(/HTTP\/1\.1 200 /g)?.length, 2)
+  agent.destroy()
+})
+
+t.test('row 32: an agent that leaves with calls in line has left each of them', async (t) => {
+  const gate = door()
+  const { url, key, sidecar, upstream } = await startStreams(t, gate.opened)
+  const arrived = arrivals(t)
+  const request = requestText('POST /tools/mcp HTTP/1.1', ['Host: 127.0.0.1', `X-Session-Key: ${key}`, 'Content-Type: application/json', `Content-Length: ${rpc('ping').length}`, 'Connection: keep-alive'], rpc('ping'))
+  const agent = await connectTo(new URL(url).origin)
+  agent.write(request.repeat(15))
+  await eventually(() => upstream.seen.length === 1 && arrived() === 15)
+  agent.destroy()
+  const left = (): number => sidecar.events.filter((event) => event.event === 'call' && event.outcome === 'aborted').length
+  await eventually(() => left() === 15)
+  gate.open()
+  t.equal(upstream.seen.length, 1)
+})
+
+/** A sidecar, and what has it take up another server under the same name. */
+async function startMoving (t: Test, before: TestUpstream, after: TestUpstream): Promise<{ url: string, key: string, env: Record<string, string>, move: () => Promise<void> }> {
+  const env = { OLD: freshToken(), NEW: freshToken(), KEY: mintSessionKey().reveal() }
+  const text = ({ origin }: TestUpstream, token: string): string => `state: { driver: memory }
+upstreams: { tools: { url: "${origin}/mcp" } }
+principals: { alice: { credentials: { tools: { type: api_token, token: { env: ${token} } } } } }
+sessions: [{ principal: alice, agent: planner, key: { env: KEY } }]
+`
+  const sidecar = await startSidecar(t, text(before, 'OLD'), { env })
+  return { url: `${sidecar.proxyUrl}/tools/mcp`, key: env.KEY, env, move: async () => await sidecar.reload(async () => loadConfigText(LISTEN + text(after, 'NEW'), { env })) }
+}
+
+t.test('row 52: the token for a new server does not reach the one before it by calls that were under way', async (t) => {
+  const gate = door()
+  const before = await startUpstream(t, (_seen, response) => {
+    void gate.opened.then(() => response.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end())
+  })
+  const after = await startUpstream(t)
+  const { url, key, env, move } = await startMoving(t, before, after)
+  const arrived = arrivals(t)
+  const refused = call(url, { key })
+  await eventually(() => before.seen.length === 1)
+  const late = httpRequest(url, { method: 'POST', headers: { 'x-session-key': key, 'content-type': 'application/json', 'content-length': rpc('ping').length } })
+  const head = new Promise<IncomingMessage>((resolve, reject) => { late.once('response', resolve).once('error', reject) })
+  late.write('{')
+  await eventually(() => arrived() === 2)
+  await move()
+  gate.open()
+  t.equal(errorCode(await refused), 'ERR_CREDENTIAL_UNAVAILABLE', 'one that was refused there')
+  late.end(rpc('ping').slice(1))
+  const answer = await head
+  t.equal(answer.statusCode, 503)
+  t.match((await drain(answer)).text, 'ERR_CREDENTIAL_UNAVAILABLE', 'one whose body came late')
+  t.same(before.seen.map(bearerOf), [env.OLD])
+  t.equal((await call(url, { key })).status, 200)
+  t.same(after.seen.map(bearerOf), [env.NEW])
+})
+
+t.test('row 44: what a server named is not sent to the one that takes its place', async (t) => {
+  const before = await startUpstream(t, (seen, response) => {
+    if (seen.method === 'GET') response.writeHead(200, { 'content-type': 'text/event-stream' }).write('event: endpoint\ndata: /wipe?all=1\n\n')
+    else response.writeHead(200, { 'content-type': 'application/json', 'mcp-session-id': 's-1' }).end('{}')
+  })
+  const after = await startUpstream(t)
+  const { url, key, move } = await startMoving(t, before, after)
+  const id = (await call(url, { key })).headers['mcp-session-id'] as string
+  const stream = open(url, { method: 'GET', key })
+  const endpoint = /(?<=data: ).+/.exec(await piece(await stream.head))?.[0] as string
+  const ask = async (): Promise<Array<string | undefined>> => [
+    errorCode(await call(url, { key, headers: { 'mcp-session-id': id } })),
+    errorCode(await call(new URL(endpoint, url).href, { key })),
+  ]
+  t.same(await ask(), [undefined, undefined])
+  t.equal(before.seen.at(-1)?.url, '/wipe?all=1')
+  await move()
+  t.same(await ask(), ['ERR_SESSION_MISMATCH', 'ERR_SESSION_MISMATCH'])
+  t.same(after.seen, [])
+  stream.request.destroy()
 })
 
 t.test('row 52: a config that is read while it stops is not taken up', async (t) => {

@@ -1,6 +1,8 @@
 import { Agent, request as httpRequest } from 'node:http'
 import t, { type Test } from 'tap'
 import { pause } from '../../src/clock.js'
+import type { Config } from '../../src/config/config.js'
+import { loadConfigText } from '../../src/config/load.js'
 import { createLog } from '../../src/telemetry/log.js'
 import { call, errorCode, rpc, type CallAnswer } from '../helpers/call.js'
 import { Canaries } from '../helpers/canary.js'
@@ -51,6 +53,26 @@ t.test('P1: a JWT opens its principal\'s door, beside session keys', async (t) =
   t.equal((await call(url, { key: await sidecar.keyFor('alice') })).status, 200)
   t.match(await sidecar.until((event) => event.event === 'call'), { principal: 'alice', agent: 'jwt', outcome: 'ok' })
   t.equal(issuer.fetches, 1)
+})
+
+t.test('row 52: a config that changes elsewhere has no caller verified anew, whatever has become of its issuer', async (t) => {
+  const { issuer, upstream, sidecar, url, env } = await scene(t)
+  const known = await issuer.sign()
+  t.equal((await call(url, bearer(known))).status, 200)
+  const config = (audience: string): Config => loadConfigText(`
+listen: 127.0.0.1:0
+admin: { listen: 127.0.0.1:0 }
+state: { driver: memory }
+callers: { jwt: { issuer: "${issuer.url}", audience: ${audience} } }
+upstreams: { tools: { url: "${upstream.origin}/mcp", body_limit: 1MiB } }
+principals: { alice: { credentials: { tools: { type: api_token, token: { env: ALICE } } } } }
+`, { env })
+  await issuer.stop()
+  await sidecar.reload(async () => config('mcp-valet'))
+  t.equal((await call(url, bearer(known))).status, 200)
+  t.equal((await call(url, bearer(await issuer.sign()))).status, 200, 'nor are its keys forgotten')
+  await sidecar.reload(async () => config('another'))
+  t.equal((await call(url, bearer(known))).status, 503, 'a config that says something else of callers knows none')
 })
 
 t.test('row 44: a caller with a JWT may call the tools of its principal, and no others', async (t) => {

@@ -4,7 +4,7 @@ import { call } from '../helpers/call.js'
 import { Canaries } from '../helpers/canary.js'
 import { loadConfigText } from '../../src/config/load.js'
 import { mintToken } from '../helpers/mint.js'
-import { eventually } from '../helpers/peers.js'
+import { drain, eventually, open } from '../helpers/peers.js'
 import { requestText, sendRaw } from '../helpers/raw.js'
 import { startSidecar } from '../helpers/sidecar.js'
 import { startOpaqueIssuer } from '../helpers/tokens.js'
@@ -144,6 +144,18 @@ t.test('a stream ends with its token, with its config and with the sidecar', asy
   await sidecar.close()
   await underWay
   t.match(await closed.catch((error: unknown) => error), [{ ended: true }, { ended: true }])
+})
+
+t.test('row 39: a stream ends where the config serves its name no longer', async (t) => {
+  const upstream = await startUpstream(t)
+  const admin = await startAdmin(t, `callers: { hosts: [page.example] }\nupstreams: { tools: { url: "${upstream.origin}/mcp" } }\n`)
+  const { sidecar, env } = admin
+  const yaml = 'listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0, token: { env: VALET_ADMIN_TOKEN } }\nstate: { driver: memory }\n'
+  const streams = await Promise.all(['/figures', '/v1/events'].map(async (path) => await open(sidecar.adminUrl + path, { method: 'GET', headers: { host: 'page.example', ...bearer(admin) } }).head))
+  t.same(streams.map(({ statusCode }) => statusCode), [200, 200])
+  const ended = Promise.all(streams.map(async (stream) => await drain(stream)))
+  await sidecar.reload(async () => loadConfigText(`${yaml}upstreams: { tools: { url: "${upstream.origin}/mcp" } }\n`, { env }))
+  t.match(await ended, [{ complete: true }, { complete: true }])
 })
 
 t.test('row 43: only so many watch, and nobody else is kept out by them', async (t) => {

@@ -28,7 +28,7 @@ export class Access {
   #readFrom: SecretRef | undefined
   /** On the clock's monotonic scale. */
   #readAgainAt = Number.NEGATIVE_INFINITY
-  #reading: Promise<void> | undefined
+  #reading: { readonly from: SecretRef | undefined, readonly done: Promise<void> } | undefined
   /** What was last said of a token that cannot be read, so that an outage is told once. */
   #complaint: string | undefined
   #waiting = 0
@@ -56,24 +56,29 @@ export class Access {
   async #refresh (): Promise<void> {
     const { token, clock } = this.#options
     while (token() !== this.#readFrom || clock.elapsed() >= this.#readAgainAt) {
-      this.#reading ??= this.#read(token()).finally(() => { this.#reading = undefined })
-      await this.#reading
+      // A place that hangs must not hold up what another config says.
+      if (this.#reading === undefined || this.#reading.from !== token()) this.#reading = { from: token(), done: this.#read(token()) }
+      const reading = this.#reading
+      await reading.done
+      if (this.#reading === reading) this.#reading = undefined
     }
   }
 
-  async #read (token: SecretRef | undefined): Promise<void> {
-    const { clock, emit } = this.#options
+  async #read (from: SecretRef | undefined): Promise<void> {
+    const { token, clock, emit } = this.#options
+    let digest: Buffer | undefined
+    let complaint: string | undefined
     try {
-      this.#digest = token === undefined ? undefined : digestOf((await readAdminToken(token)).reveal())
-      this.#complaint = undefined
+      digest = from === undefined ? undefined : digestOf((await readAdminToken(from)).reveal())
     } catch (error) {
-      this.#digest = undefined
       // A reference's errors name places, never values.
-      const complaint = error instanceof Error ? error.message : 'it cannot be read'
-      if (complaint !== this.#complaint) emit({ event: 'warning', reason: `the admin API answers 503 until its token can be read: ${complaint}` })
-      this.#complaint = complaint
+      complaint = error instanceof Error ? error.message : 'it cannot be read'
     }
-    this.#readFrom = token
+    if (from !== token()) return
+    this.#digest = digest
+    if (complaint !== undefined && complaint !== this.#complaint) emit({ event: 'warning', reason: `the admin API answers 503 until its token can be read: ${complaint}` })
+    this.#complaint = complaint
+    this.#readFrom = from
     this.#readAgainAt = clock.elapsed() + REMEMBERED
   }
 

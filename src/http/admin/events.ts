@@ -31,7 +31,8 @@ export function eventsRoute (app: FastifyInstance, options: AdminOptions, access
   }, async (request, reply) => {
     const changes = changesOf(options, request.query.principal)
     await watchers.serve(reply, async () => {
-      // The token may have been rotated since.
+      // The config, or the token, may be another one since.
+      if (options.settings().guard(request.headers.host, undefined) !== undefined) throw new ControlError('ERR_HOST_REFUSED')
       if (await access.judge(request.headers.authorization) !== 'granted') throw new ControlError('ERR_ADMIN_UNAUTHORIZED')
       return await figuresText(options) + changes()
     })

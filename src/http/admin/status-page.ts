@@ -48,5 +48,11 @@ export async function statusPage (app: FastifyInstance, options: AdminOptions): 
     app.get(url, { onRequest: refuse(hostGuard(settings)) }, async (_request, reply) => await reply.type(type).send(text))
   }
   const watchers = new Watchers({ clock, emit, most: MOST_WATCHERS, until: options.ending })
-  app.get('/figures', { onRequest: refuse(strangerGuard(settings)) }, async (_request, reply) => { await watchers.serve(reply, async () => await figuresText(options)) })
+  app.get('/figures', { onRequest: refuse(strangerGuard(settings)) }, async (request, reply) => {
+    await watchers.serve(reply, async () => {
+      // The config may be another one since.
+      if (settings().guard(request.headers.host, undefined) !== undefined) throw new ControlError('ERR_HOST_REFUSED')
+      return await figuresText(options)
+    })
+  })
 }

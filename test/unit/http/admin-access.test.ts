@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import type { SecretRef } from '../../../src/config/config.js'
 import { secretRef } from '../../../src/config/secret-ref.js'
 import { Access } from '../../../src/http/admin/access.js'
-import { Secret } from '../../../src/secret.js'
+import type { Secret } from '../../../src/secret.js'
 import type { ValetEvent } from '../../../src/telemetry/events.js'
 import { manualClock, settled } from '../../helpers/manual-clock.js'
 import { mintToken } from '../../helpers/mint.js'
@@ -56,13 +56,15 @@ t.test('row 52: where another config has another place for it, the token is read
   const here = setUp({ TOKEN: first })
   const { access, config } = here
   t.equal(await access.judge(`Bearer ${first}`), 'granted')
-  let tell = (_secret: Secret): void => {}
-  config.token = { source: 'env SLOW', read: async () => await new Promise<Secret>((resolve) => { tell = resolve }) }
+  let hung = (_error: Error): void => {}
+  config.token = { source: 'env SLOW', read: async () => await new Promise<Secret>((_resolve, reject) => { hung = reject }) }
   const slow = access.judge(`Bearer ${second}`)
   await settled()
   config.token = secretRef({ env: 'OTHER' }, { env: { OTHER: second } })
-  tell(new Secret(first))
+  t.equal(await access.judge(`Bearer ${second}`), 'granted', 'whatever the place before it waits for')
+  hung(new Error('the place before'))
   t.equal(await slow, 'granted', 'by the config that there is by then')
+  t.same(here.events, [])
   await wrongly(t, here, `Bearer ${first}`)
   config.token = undefined
   for (const header of [undefined, `Bearer ${second}`]) t.equal(await access.judge(header), 'off')
