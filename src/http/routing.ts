@@ -1,13 +1,16 @@
 import { createGuard, type Guard } from '../caller/guard.js'
 import type { Register } from '../caller/identify.js'
+import type { Clock } from '../clock.js'
 import type { CallersConfig, Config, UpstreamConfig } from '../config/config.js'
 import type { CredentialSource } from '../credential/credential.js'
 import type { Caller } from '../exchange.js'
+import type { Emit } from '../telemetry/events.js'
 import { UpstreamDispatcher } from '../upstream/dispatcher.js'
+import type { EndpointStreams } from '../upstream/endpoint.js'
 import { reasonOf } from '../upstream/failure.js'
 import { requestHeaderFilter, type RequestHeaderFilter } from '../upstream/headers.js'
-import type { ProxyOptions } from './options.js'
 import { headGuard } from './request-guard.js'
+import type { Limits } from './server.js'
 
 /** One upstream as one config has it. A call keeps the route that it was let in by until it ends. */
 export interface Route {
@@ -25,13 +28,18 @@ export interface Route {
   readonly routing: Routing
 }
 
-export interface RoutingOptions extends Pick<ProxyOptions, 'clock' | 'emit' | 'limits' | 'streams'> {
+export interface RoutingOptions {
   readonly config: Pick<Config, 'callers' | 'listen' | 'upstreams'>
   readonly keys: Register['keys']
   readonly jwts: Register['jwts']
   readonly credentialFor: (caller: Caller, upstream: string) => CredentialSource | undefined
   /** Of the config of the moment. */
   readonly upstreamNow: (name: string) => UpstreamConfig | undefined
+  /** Of all configs. */
+  readonly streams: EndpointStreams
+  readonly clock: Clock
+  readonly emit: Emit
+  readonly limits: Limits
 }
 
 /** What one config says of calls: which may come in at all, and by which path they reach which upstream. */
