@@ -4,10 +4,8 @@ import type { Caller, Exchange, ToolPolicy } from '../exchange.js'
 import type { SessionBinding } from '../mcp/session-binding.js'
 import type { Emit } from '../telemetry/events.js'
 import type { Tracing } from '../telemetry/tracing.js'
-import type { EndpointStreams } from '../upstream/endpoint.js'
 import type { OpenCalls } from './open-calls.js'
 import type { Route, Routing } from './routing.js'
-import type { Limits } from './server.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -26,12 +24,9 @@ export interface ProxyOptions {
   readonly policyFor: (caller: Caller | undefined, upstream: UpstreamConfig) => ToolPolicy | undefined
   /** Ties MCP sessions to the agents that opened them. */
   readonly binding: SessionBinding
-  /** Of all configs: a stream stays with the one that it began under, and its agent's POSTs come to the next. */
-  readonly streams: EndpointStreams
   readonly clock: Clock
   readonly emit: Emit
   /** Undefined where nobody wants traces. */
   readonly tracing: Tracing | undefined
-  readonly limits: Limits
   readonly calls: OpenCalls
 }

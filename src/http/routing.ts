@@ -35,7 +35,7 @@ export interface RoutingOptions {
   readonly credentialFor: (caller: Caller, upstream: string) => CredentialSource | undefined
   /** Of the config of the moment. */
   readonly upstreamNow: (name: string) => UpstreamConfig | undefined
-  /** Of all configs. */
+  /** Of all configs: a stream stays with the one that it began under, and its agent's POSTs come to the next. */
   readonly streams: EndpointStreams
   readonly clock: Clock
   readonly emit: Emit

@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http'
@@ -19,6 +20,15 @@ export async function eventually (condition: () => boolean, what = 'the conditio
     if (performance.now() > end) throw new Error(`${what} did not come about within 10 s`)
     await new Promise((resolve) => setTimeout(resolve, 2))
   }
+}
+
+/** Counts the requests for a path that have come to any server of this process. */
+export function arrivalsAt (t: Test, path: string): () => number {
+  let arrived = 0
+  const count = (message: unknown): void => { if ((message as { request: IncomingMessage }).request.url === path) arrived++ }
+  subscribe('http.server.request.start', count)
+  t.teardown(() => { unsubscribe('http.server.request.start', count) })
+  return () => arrived
 }
 
 export interface Door { open (): void, readonly opened: Promise<void> }

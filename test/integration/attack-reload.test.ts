@@ -1,4 +1,3 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
@@ -9,7 +8,7 @@ import { systemClock } from '../../src/clock.js'
 import type { Config } from '../../src/config/config.js'
 import { loadConfigText } from '../../src/config/load.js'
 import { call, errorCode, rpc } from '../helpers/call.js'
-import { door, drain, eventually, freshToken, open, piece } from '../helpers/peers.js'
+import { arrivalsAt, door, drain, eventually, freshToken, open, piece } from '../helpers/peers.js'
 import { connectTo, countAnswers, requestText, sendRaw } from '../helpers/raw.js'
 import { startSidecar, type TestSidecar } from '../helpers/sidecar.js'
 import { bearerOf } from '../helpers/tokens.js'
@@ -77,38 +76,30 @@ t.test('row 52: an open stream keeps the config that it began with, and none of 
   t.equal(stream.destroyed, false)
 })
 
+const KEEP = 'Connection: keep-alive'
+const ping = (key: string, id: number, ...more: string[]): string => requestText('POST /tools/mcp HTTP/1.1', ['Host: 127.0.0.1', `X-Session-Key: ${key}`, 'Content-Type: application/json', `Content-Length: ${rpc('ping', {}, id).length}`, ...more], rpc('ping', {}, id))
+
 t.test('row 52: a call that waits in line on its connection is not lost where a config changes', async (t) => {
   const gate = door()
   const { url, key, again, upstream } = await startStreams(t, gate.opened)
-  const request = (id: number, ...more: string[]): string => requestText('POST /tools/mcp HTTP/1.1', ['Host: 127.0.0.1', `X-Session-Key: ${key}`, 'Content-Type: application/json', `Content-Length: ${rpc('ping', {}, id).length}`, ...more], rpc('ping', {}, id))
-  const answers = sendRaw(new URL(url).origin, request(1, 'Connection: keep-alive') + request(2, 'Connection: keep-alive') + request(3))
+  const answers = sendRaw(new URL(url).origin, ping(key, 1, KEEP) + ping(key, 2, KEEP) + ping(key, 3))
   await eventually(() => upstream.seen.length === 1)
   await again()
   gate.open()
   t.equal((await answers).wire.match(/HTTP\/1\.1 200 /g)?.length, 3)
 })
 
-/** How many requests for the upstream have come to the sidecar. */
-function arrivals (t: Test): () => number {
-  let arrived = 0
-  const count = (message: unknown): void => { if ((message as { request: IncomingMessage }).request.url === '/tools/mcp') arrived++ }
-  subscribe('http.server.request.start', count)
-  t.teardown(() => { unsubscribe('http.server.request.start', count) })
-  return () => arrived
-}
-
 t.test('row 52: nor is one that came after one change and waits while there is another', async (t) => {
   const gate = door()
   const { url, key, again, upstream } = await startStreams(t, gate.opened)
-  const arrived = arrivals(t)
-  const request = (id: number): string => requestText('POST /tools/mcp HTTP/1.1', ['Host: 127.0.0.1', `X-Session-Key: ${key}`, 'Content-Type: application/json', `Content-Length: ${rpc('ping', {}, id).length}`, 'Connection: keep-alive'], rpc('ping', {}, id))
+  const arrived = arrivalsAt(t, '/tools/mcp')
   const agent = await connectTo(new URL(url).origin)
   let wire = ''
   agent.on('data', (chunk: Buffer) => { wire += chunk.toString('latin1') })
-  agent.write(request(1))
+  agent.write(ping(key, 1, KEEP))
   await eventually(() => upstream.seen.length === 1)
   await again()
-  agent.write(request(2))
+  agent.write(ping(key, 2, KEEP))
   await eventually(() => arrived() === 2)
   await again()
   await new Promise((resolve) => { setTimeout(resolve, 50) })
@@ -121,10 +112,9 @@ t.test('row 52: nor is one that came after one change and waits while there is a
 t.test('row 32: an agent that leaves with calls in line has left each of them', async (t) => {
   const gate = door()
   const { url, key, sidecar, upstream } = await startStreams(t, gate.opened)
-  const arrived = arrivals(t)
-  const request = requestText('POST /tools/mcp HTTP/1.1', ['Host: 127.0.0.1', `X-Session-Key: ${key}`, 'Content-Type: application/json', `Content-Length: ${rpc('ping').length}`, 'Connection: keep-alive'], rpc('ping'))
+  const arrived = arrivalsAt(t, '/tools/mcp')
   const agent = await connectTo(new URL(url).origin)
-  agent.write(request.repeat(15))
+  agent.write(ping(key, 1, KEEP).repeat(15))
   await eventually(() => upstream.seen.length === 1 && arrived() === 15)
   agent.destroy()
   const left = (): number => sidecar.events.filter((event) => event.event === 'call' && event.outcome === 'aborted').length
@@ -152,7 +142,7 @@ t.test('row 52: the token for a new server does not reach the one before it by c
   })
   const after = await startUpstream(t)
   const { url, key, env, move } = await startMoving(t, before, after)
-  const arrived = arrivals(t)
+  const arrived = arrivalsAt(t, '/tools/mcp')
   const refused = call(url, { key })
   await eventually(() => before.seen.length === 1)
   const late = httpRequest(url, { method: 'POST', headers: { 'x-session-key': key, 'content-type': 'application/json', 'content-length': rpc('ping').length } })

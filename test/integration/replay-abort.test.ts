@@ -1,8 +1,7 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpRequest } from 'node:http'
 import t from 'tap'
-import { door, eventually, open, rawAnswer, startFlow, startRawUpstream, startRotating } from '../helpers/peers.js'
+import { arrivalsAt, door, eventually, open, rawAnswer, startFlow, startRawUpstream, startRotating } from '../helpers/peers.js'
 
 /** Runs `leave` and says whether the upstream's connection was closed within the promised second. */
 async function closedInTime (socket: import('node:net').Socket, leave: () => void): Promise<boolean> {
@@ -62,12 +61,9 @@ t.test('row 32: an agent that leaves while the first token is awaited costs no c
   const { url, key, sidecar } = await startRotating(t, upstream.origin, {
     issuer: { lifetime: 1, now: () => 0, onTokenRequest: async (_params, next) => { asked++; await gate.opened; return await next() } },
   })
-  let arrived = 0
-  const count = (message: unknown): void => { if ((message as { request: IncomingMessage }).request.url === new URL(url).pathname) arrived++ }
-  subscribe('http.server.request.start', count)
-  t.teardown(() => { unsubscribe('http.server.request.start', count) })
+  const arrived = arrivalsAt(t, new URL(url).pathname)
   const { request } = open(url, { key })
-  await eventually(() => asked === 1 && arrived === 1)
+  await eventually(() => asked === 1 && arrived() === 1)
   request.destroy()
   await sidecar.until((event) => event.event === 'call' && event.outcome === 'aborted')
   gate.open()

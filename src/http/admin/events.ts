@@ -9,6 +9,7 @@ import type { AdminOptions } from './options.js'
 import { route } from './route.js'
 import { EventsQuery } from './schemas.js'
 import { sessionAnswer } from './sessions.js'
+import { hostGuard } from './stranger.js'
 import { eventText, Watchers } from './watchers.js'
 
 const MOST_WATCHERS = 8
@@ -20,6 +21,7 @@ const URGENCY: ReadonlyArray<CredentialInfo['state']> = ['revoked', 'failed', 'e
 /** What happens, as it happens, for the status page and for whoever else looks on. */
 export function eventsRoute (app: FastifyInstance, options: AdminOptions, access: Access): void {
   const watchers = new Watchers({ clock: options.clock, emit: options.emit, most: MOST_WATCHERS, until: options.ending })
+  const judgeHost = hostGuard(options.settings)
   app.get<{ Querystring: Static<typeof EventsQuery> }>('/events', {
     schema: route({
       id: 'watchEvents',
@@ -32,7 +34,8 @@ export function eventsRoute (app: FastifyInstance, options: AdminOptions, access
     const changes = changesOf(options, request.query.principal)
     await watchers.serve(reply, async () => {
       // The config, or the token, may be another one since.
-      if (options.settings().guard(request.headers.host, undefined) !== undefined) throw new ControlError('ERR_HOST_REFUSED')
+      const code = judgeHost(request.raw)
+      if (code !== undefined) throw new ControlError(code)
       if (await access.judge(request.headers.authorization) !== 'granted') throw new ControlError('ERR_ADMIN_UNAUTHORIZED')
       return await figuresText(options) + changes()
     })

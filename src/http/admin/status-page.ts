@@ -42,16 +42,18 @@ export async function statusPage (app: FastifyInstance, options: AdminOptions): 
     emit({ event: 'denied', request_id: request.id, code })
     throw new ControlError(code)
   }
+  const judgeHost = hostGuard(settings)
   app.addHook('onRequest', async (_request, reply) => { reply.headers(HEADERS) })
   for (const [url, file, type] of FILES) {
     const text = await readFile(new URL(`page/${file}`, import.meta.url), 'utf8')
-    app.get(url, { onRequest: refuse(hostGuard(settings)) }, async (_request, reply) => await reply.type(type).send(text))
+    app.get(url, { onRequest: refuse(judgeHost) }, async (_request, reply) => await reply.type(type).send(text))
   }
   const watchers = new Watchers({ clock, emit, most: MOST_WATCHERS, until: options.ending })
   app.get('/figures', { onRequest: refuse(strangerGuard(settings)) }, async (request, reply) => {
     await watchers.serve(reply, async () => {
       // The config may be another one since.
-      if (settings().guard(request.headers.host, undefined) !== undefined) throw new ControlError('ERR_HOST_REFUSED')
+      const code = judgeHost(request.raw)
+      if (code !== undefined) throw new ControlError(code)
       return await figuresText(options)
     })
   })
