@@ -13,23 +13,31 @@ const WARM_UP = 2_000
 /** More than a direct call by less than a tenth; the sidecar's own part of 99 of 100 calls below 5 ms. */
 const BARS = { ratio: 1.1, p99: 5 } as const
 
+/** A tool that has nothing to do, which leaves the calls themselves; and one that waits for something, as most tools do. */
+const TOOLS = [
+  { title: 'a tool that adds two numbers', name: 'add', arguments: { a: 2, b: 3 }, text: '5.0' },
+  { title: 'a tool that waits for 10 ms', name: 'slow_count', arguments: { n: 1, interval_ms: 10 }, text: 'counted to 1' },
+] as const
+
+type Tool = typeof TOOLS[number]
+
 /** Milliseconds that the calls of each way took. */
 interface Taken { readonly direct: number[], readonly through: number[] }
 
 /** Where the two ways begin. */
-interface Ways { readonly directUrl: string, readonly token: string, readonly valetUrl: string, readonly key: string }
+interface Ways { readonly tool: Tool, readonly directUrl: string, readonly token: string, readonly valetUrl: string, readonly key: string }
 
 interface Caller { readonly name: string, measure (ways: Ways): Promise<Taken> }
 
 /** Milliseconds. */
 interface Times { readonly p50: number, readonly p95: number }
-export interface Measured { readonly caller: string, readonly calls: number, readonly direct: Times, readonly through: Times, readonly overhead: { readonly p50: number, readonly p99: number } }
+export interface Measured { readonly caller: string, readonly tool: string, readonly calls: number, readonly direct: Times, readonly through: Times, readonly overhead: { readonly p50: number, readonly p99: number } }
 
 /**
- * What a call of a tool that only adds two numbers costs through the sidecar, beside the same call sent direct: one client
- * process, one session each, one call at a time, the two in turn, and each first as often as the other.
+ * What a call of each tool costs through the sidecar, beside the same call sent direct: one client process, one session
+ * each, one call at a time, the two in turn, and each first as often as the other.
  * @param python with FastMCP, for its client
- * @param calls of each way, of each client
+ * @param calls of each way, of each client and tool
  */
 export async function measureOverhead (closers: Closers, { server, valet, key, python, calls, progress }: {
   server: McpServer, valet: Valet, key: string, python: string, calls: number, progress: (line: string) => void
@@ -40,24 +48,34 @@ export async function measureOverhead (closers: Closers, { server, valet, key, p
     { name: 'TypeScript SDK, MCP 2026-07-28', measure: async (ways) => await typeScript(closers, { pin: '2026-07-28' }, ways, calls) },
   ]
   const measured: Measured[] = []
-  for (const { name, measure } of callers) {
-    const { access_token: token } = await server.issuer.login('alice')
-    progress(`${name}: ${calls} calls each way`)
-    const before = readHistogram(await valet.metrics(), HISTOGRAM)
-    const { direct, through } = await measure({ directUrl: server.url, token, valetUrl: `${valet.proxyUrl}/${server.id}/mcp`, key })
-    const now = readHistogram(await valet.metrics(), HISTOGRAM)
-    if (now === undefined) throw new Error('the sidecar has no overhead histogram')
-    const own = since(now, before)
-    if (observations(own) < calls) throw new Error(`the sidecar observed ${observations(own)} calls of ${calls}`)
-    const ms = (q: number): number => histogramQuantile(own, q) * 1000
-    measured.push({ caller: name, calls, direct: percentiles(direct), through: percentiles(through), overhead: { p50: ms(0.5), p99: ms(0.99) } })
+  for (const tool of TOOLS) {
+    for (const { name: caller, measure } of callers) {
+      const { access_token: token } = await server.issuer.login('alice')
+      progress(`${caller}, ${tool.title}: ${calls} calls each way`)
+      const before = readHistogram(await valet.metrics(), HISTOGRAM)
+      const { direct, through } = await measure({ tool, directUrl: server.url, token, valetUrl: `${valet.proxyUrl}/${server.id}/mcp`, key })
+      const now = readHistogram(await valet.metrics(), HISTOGRAM)
+      if (now === undefined) throw new Error('the sidecar has no overhead histogram')
+      const own = since(now, before)
+      if (observations(own) < calls) throw new Error(`the sidecar observed ${observations(own)} calls of ${calls}`)
+      const ms = (q: number): number => histogramQuantile(own, q) * 1000
+      measured.push({ caller, tool: tool.title, calls, direct: percentiles(direct), through: percentiles(through), overhead: { p50: ms(0.5), p99: ms(0.99) } })
+    }
   }
   return measured
 }
 
-async function fastMcp (closers: Closers, python: string, { directUrl, token, valetUrl, key }: Ways, calls: number): Promise<Taken> {
+async function fastMcp (closers: Closers, python: string, { tool, directUrl, token, valetUrl, key }: Ways, calls: number): Promise<Taken> {
   const program = new Program(python, [fileURLToPath(new URL('overhead_client.py', import.meta.url))], {
-    DIRECT_URL: directUrl, TOKEN: token, VALET_URL: valetUrl, KEY: key, CALLS: String(calls), WARM_UP: String(WARM_UP),
+    DIRECT_URL: directUrl,
+    TOKEN: token,
+    VALET_URL: valetUrl,
+    KEY: key,
+    CALLS: String(calls),
+    WARM_UP: String(WARM_UP),
+    TOOL: tool.name,
+    ARGUMENTS: JSON.stringify(tool.arguments),
+    TEXT: tool.text,
   })
   closers.teardown(async () => await program.stop())
   try {
@@ -69,12 +87,12 @@ async function fastMcp (closers: Closers, python: string, { directUrl, token, va
   }
 }
 
-async function typeScript (closers: Closers, mode: 'legacy' | { pin: '2026-07-28' }, { directUrl, token, valetUrl, key }: Ways, calls: number): Promise<Taken> {
+async function typeScript (closers: Closers, mode: 'legacy' | { pin: '2026-07-28' }, { tool, directUrl, token, valetUrl, key }: Ways, calls: number): Promise<Taken> {
   const connect = async (url: string, headers: Record<string, string>): Promise<() => Promise<number>> => {
     const client = new Client({ name: 'overhead', version: '1.0.0' }, { versionNegotiation: { mode } })
     await client.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } }))
     closers.teardown(async () => await client.close())
-    return async () => await timed(client)
+    return async () => await timed(client, tool)
   }
   const direct = await connect(directUrl, { Authorization: `Bearer ${token}`, 'X-API-KEY': token })
   const through = await connect(valetUrl, { 'X-Session-Key': key })
@@ -91,13 +109,13 @@ async function typeScript (closers: Closers, mode: 'legacy' | { pin: '2026-07-28
   return taken
 }
 
-/** Milliseconds that a call takes. @throws where the sum is wrong */
-async function timed (client: Client): Promise<number> {
+/** Milliseconds that a call takes. @throws where its answer is another */
+async function timed (client: Client, { name, arguments: given, text }: Tool): Promise<number> {
   const start = performance.now()
-  const { content } = await client.callTool({ name: 'add', arguments: { a: 2, b: 3 } })
+  const { content } = await client.callTool({ name, arguments: given })
   const took = performance.now() - start
   const [first] = content
-  if (first?.type !== 'text' || Number(first.text) !== 5) throw new Error(`add gave ${JSON.stringify(content)}`)
+  if (first?.type !== 'text' || first.text !== text) throw new Error(`${name} gave ${JSON.stringify(content)}`)
   return took
 }
 
@@ -107,13 +125,13 @@ function percentiles (times: number[]): Times {
 
 /** The figures for people, and whether each bar is met. */
 export function judgeOverhead (measured: readonly Measured[]): { text: string, good: boolean } {
-  const lines = measured.map(({ caller, calls, direct, through, overhead }) => {
+  const lines = measured.map(({ caller, tool, calls, direct, through, overhead }) => {
     const [p50, p95] = [through.p50 / direct.p50, through.p95 / direct.p95]
     const good = p50 < BARS.ratio && p95 < BARS.ratio && overhead.p99 < BARS.p99
     const pair = (times: Times): string => `p50 ${times.p50.toFixed(2)} ms, p95 ${times.p95.toFixed(2)} ms`
     return {
       good,
-      text: `${caller}, ${calls} calls each: direct ${pair(direct)}; through mcp-valet ${pair(through)}; ratios ${p50.toFixed(3)} and ${p95.toFixed(3)} (bar ${BARS.ratio}); own part p50 ${overhead.p50.toFixed(2)} ms, p99 ${overhead.p99.toFixed(2)} ms (bar ${BARS.p99}): ${good ? 'PASS' : 'FAIL'}`,
+      text: `${caller}, ${tool}, ${calls} calls each: direct ${pair(direct)}; through mcp-valet ${pair(through)}; ratios ${p50.toFixed(3)} and ${p95.toFixed(3)} (bar ${BARS.ratio}); own part p50 ${overhead.p50.toFixed(2)} ms, p99 ${overhead.p99.toFixed(2)} ms (bar ${BARS.p99}): ${good ? 'PASS' : 'FAIL'}`,
     }
   })
   return { text: lines.map(({ text }) => text).join('\n'), good: lines.every(({ good }) => good) }
