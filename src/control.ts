@@ -118,7 +118,7 @@ export const CONTROL_ERRORS = {
   ERR_CONFIGURED: { status: 409, message: 'This comes from the config: change it there.' },
   ERR_TOO_MANY_WATCHERS: { status: 503, message: 'As many as may watch at once do so already: close a status page elsewhere.' },
   ERR_REFRESH_FAILED: { status: 502, message: 'The credential could not be renewed; details says why.' },
-  ERR_STATE_UNAVAILABLE: { status: 503, message: 'The state store refuses, and nothing was changed; details says why.' },
+  ERR_STATE_UNAVAILABLE: { status: 503, message: 'The state store refuses, so nothing was saved; details says why.' },
   ERR_INTERNAL: { status: 500, message: 'mcp-valet failed on this request; its log says why under this request_id.' },
 } as const satisfies Record<string, { status: number, message: string }>
 

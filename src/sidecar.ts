@@ -77,6 +77,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   const limits = { ...LIMITS, ...options.limits }
   const types = options.credentialTypes ?? {}
   const { vault, key, previousKeys } = await openState(config.state)
+  const following = follow(vault)
   const metrics = createMetrics(VERSION, () => principals.census(current.config.upstreams.keys(), clock.now()))
   const recent = new RecentEvents(clock)
   const emit = emitter(metrics, [(event) => recent.observe(event), ...listenersOf(options)])
@@ -89,7 +90,6 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   let current: Generation
   let closing: Promise<void> | undefined
   let proxyUrl = ''
-  let stopFollowing = (): void => {}
   const ending = new AbortController()
 
   function succeed (next: Generation): void {
@@ -101,7 +101,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   }
 
   async function end (): Promise<void> {
-    stopFollowing()
+    following.stop()
     ending.abort()
     await Promise.all([principals.close(), ...[...generations].map(async (generation) => await generation.close())])
     admin.stopAccepting()
@@ -120,7 +120,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
     const { directory, sessions } = await openSessions({ config, vault, principals, clock, emit, calls })
     const lasting: Lasting = { vault, principals, directory, sessions, calls, limits, clock, emit, streams: new Map(), upstreamNow: (name) => current.config.upstreams.get(name) }
     const control: Control = { sessions, principals, credentials: principals.credentials }
-    stopFollowing = follow(vault, { sessions, principals, emit })
+    following.begin({ sessions, principals, emit })
     await checkAdminToken(config.admin.token, emit)
 
     const goOn = async (next: Config): Promise<void> => {

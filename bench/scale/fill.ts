@@ -18,7 +18,7 @@ const config = await loadConfigFile(path, process.env)
 const { vault } = await openState(config.state)
 const register = new Register(vault, clock)
 const directory = new Directory(await SessionBook.pepper(vault), clock)
-const book = new SessionBook({ directory, vault, principals: { known: async () => true }, clock, emit: () => {} })
+const book = new SessionBook({ directory, vault, principals: { has: () => true, known: async () => true }, clock, emit: () => {} })
 const nameOf = (nth: number): string => `principal-${nth % Number(principals)}`
 
 await each(Number(principals), async (nth) => {

@@ -1,25 +1,25 @@
 import { isDeepStrictEqual } from 'node:util'
 import { createSecretKey, randomBytes, type KeyObject } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
 import type { ToolRules } from '../config/config.js'
-import { readAgentName } from '../config/names.js'
-import { readToolPattern } from '../config/values.js'
-import { ControlError, type Detail, type SessionInfo, type Sessions } from '../control.js'
+import { ControlError, type SessionInfo, type Sessions } from '../control.js'
 import type { ErrorCode } from '../errors.js'
 import type { Caller } from '../exchange.js'
 import type { Secret } from '../secret.js'
 import { told } from '../state/told.js'
 import type { Vault } from '../state/vault.js'
 import type { Emit } from '../telemetry/events.js'
+import { findings } from './asked-session.js'
 import { KEY_IN_USE, REMEMBERED_MS, type Directory } from './directory.js'
 import { mintSessionKey } from './session-key.js'
 
 const PREFIX = 'session/'
-/** Milliseconds: a thousand years, far from what a date cannot hold. */
-const LONGEST_TTL = 1000 * 365 * 24 * 3_600_000
+const UNSAVED = 'the session has ended here, but that could not be saved'
 /** Keys that are looked up in the state at the same time; who sends made-up ones must not make the others wait. */
 const MOST_LOOK_UPS = 256
-const MOST_GLOBS = 1_000
+/** Sessions that have ended and are remembered, for as long as what was read of them before may still be under way. */
+const MOST_ENDED = 10_000
 
 /** A session as it is kept, without its key; or that a session of the config was revoked. */
 type SessionRecord =
@@ -31,6 +31,7 @@ export interface ConfiguredSession { readonly principal: string, readonly agent:
 
 /** What sessions need to know of principals. */
 export interface Principalship {
+  has (principal: string): boolean
   known (principal: string): Promise<boolean>
 }
 
@@ -50,6 +51,10 @@ export class SessionBook implements Sessions {
   readonly #options: SessionBookOptions
   /** Ids of sessions of the config that somebody has revoked. */
   readonly #revoked = new Set<string>()
+  /** Ids of those made at run time that are no more. None comes back: what was read of one before its end is out of date. */
+  readonly #ended = new LRUCache<string, true>({ max: MOST_ENDED })
+  /** Of these, those that the store still has, as it refused to delete them. */
+  readonly #unsaved = new Set<string>()
   #lookUps = 0
 
   constructor (options: SessionBookOptions) {
@@ -120,6 +125,11 @@ export class SessionBook implements Sessions {
     } satisfies SessionRecord, { expiresAt: expiresAt === undefined ? undefined : expiresAt + REMEMBERED_MS }))
     directory.open(session, hash)
     emit({ event: 'session_created', principal, agent, session: session.id })
+    // Deleted while that was saved, the principal has taken along the sessions that there were.
+    if (!principals.has(principal)) {
+      await this.revoke(session.id)
+      throw new ControlError('ERR_PRINCIPAL_UNKNOWN')
+    }
     return { ...session, key }
   }
 
@@ -127,16 +137,17 @@ export class SessionBook implements Sessions {
     const { directory, vault, clock, emit } = this.#options
     const session = directory.get(id)
     const name = PREFIX + id
-    // Here at once, whatever the store says; what it says decides whether it would come back.
+    // Here at once and for good, whatever the store says; what it says decides whether it comes back after a restart.
+    if (session?.source !== 'config') this.#ended.set(id, true)
     directory.revoke(id)
     if (session !== undefined) emit({ event: 'session_revoked', principal: session.principal, agent: session.agent, session: id })
     if (session?.source === 'config') {
       this.#revoked.add(id)
-      await told(vault.write(name, { revoked_at: clock.now() } satisfies SessionRecord), 'the session has ended here, but that could not be saved')
+      await told(vault.write(name, { revoked_at: clock.now() } satisfies SessionRecord), UNSAVED)
       return true
     }
     const kept = session !== undefined || (/^ses_[\w-]{16}$/.test(id) && await told(vault.read(name)) !== undefined && !this.#revoked.has(id))
-    if (kept) await told(vault.delete(name), 'the session has ended here, but that could not be saved')
+    if (kept) await told(this.#unmake(id), UNSAVED)
     return kept
   }
 
@@ -160,7 +171,7 @@ export class SessionBook implements Sessions {
     if (this.#lookUps >= MOST_LOOK_UPS) return 'ERR_STATE_UNAVAILABLE'
     this.#lookUps++
     try {
-      await this.notice(PREFIX + this.#options.directory.idFor(key))
+      await this.#look(this.#options.directory.idFor(key), false)
       return this.#options.directory.find(key, connection)
     } catch {
       return 'ERR_STATE_UNAVAILABLE'
@@ -176,9 +187,7 @@ export class SessionBook implements Sessions {
 
   /** Another process has written or deleted this record. @throws {StateError} */
   async notice (name: string): Promise<void> {
-    const record = await this.#options.vault.read<SessionRecord>(name)
-    if (record !== undefined && 'hash' in record) await this.#options.principals.known(record.principal)
-    this.#take(idIn(name), record)
+    await this.#look(idIn(name), true)
   }
 
   /** Anything may have changed. @throws {StateError} */
@@ -198,6 +207,14 @@ export class SessionBook implements Sessions {
     this.#options.vault.delete(PREFIX + id).catch((error: unknown) => this.#warn(error))
   }
 
+  /** @param heard of it from who wrote it, rather than from whoever shows a key */
+  async #look (id: string, heard: boolean): Promise<void> {
+    const record = await this.#options.vault.read<SessionRecord>(PREFIX + id)
+    if (record === undefined && heard) this.#ended.set(id, true)
+    if (record !== undefined && 'hash' in record) await this.#options.principals.known(record.principal)
+    this.#take(id, record)
+  }
+
   #take (id: string, record: SessionRecord | undefined): void {
     const { directory } = this.#options
     const open = directory.get(id)
@@ -206,10 +223,19 @@ export class SessionBook implements Sessions {
     } else if ('revoked_at' in record) {
       this.#revoked.add(id)
       directory.revoke(id)
-    } else if (open === undefined) {
+    } else if (this.#unsaved.has(id)) {
+      this.#unmake(id).catch(() => {})
+    } else if (open === undefined && !this.#ended.has(id)) {
       const { hash, principal, agent, tools, expires_at: expiresAt } = record
       directory.open({ id, principal, agent, tools, expiresAt, source: 'api' }, Buffer.from(hash, 'base64'))
     }
+  }
+
+  /** Where the store refuses, it is tried again whenever the record is met with. @throws {StateError} */
+  async #unmake (id: string): Promise<void> {
+    this.#unsaved.add(id)
+    await this.#options.vault.delete(PREFIX + id)
+    this.#unsaved.delete(id)
   }
 
   #warn (error: unknown): void {
@@ -220,29 +246,4 @@ export class SessionBook implements Sessions {
 
 function idIn (name: string): string {
   return name.slice(PREFIX.length)
-}
-
-function isPattern (text: string): boolean {
-  try {
-    readToolPattern(text)
-    return true
-  } catch {
-    return false
-  }
-}
-
-function findings ({ agent, ttlMs, tools }: Parameters<Sessions['create']>[0]): Detail[] {
-  const details: Detail[] = []
-  try {
-    readAgentName(agent)
-  } catch (error) {
-    details.push({ path: 'agent', message: (error as Error).message })
-  }
-  // With NaN it would never be over, and no date could show it.
-  if (ttlMs !== undefined && !(ttlMs > 0 && ttlMs <= LONGEST_TTL)) details.push({ path: 'ttl', message: 'is longer than 0 and at most a thousand years' })
-  for (const list of ['allow', 'deny'] as const) {
-    const globs = tools?.[list] ?? []
-    if (globs.length > MOST_GLOBS || !globs.every(isPattern)) details.push({ path: `tools.${list}`, message: `is a list of at most ${MOST_GLOBS} names or globs, each of 1 to 256 characters` })
-  }
-  return details
 }

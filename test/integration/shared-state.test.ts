@@ -84,6 +84,49 @@ t.test('P3: a session and a principal that are made in one sidecar are good in a
   t.equal(errorCode(await call(url(two), { key: again.key.reveal() })), 'ERR_SESSION_UNKNOWN')
 })
 
+t.test('P3: a session that is revoked while the news of it is under way is over, here and elsewhere', { skip }, async (t) => {
+  const { start } = await scene(t)
+  const [one, two] = [await start(), await start()]
+  const statusOf = async (sidecar: TestSidecar, key: string): Promise<number> => (await call(url(sidecar), { key })).status
+  for (let n = 0; n < 20; n++) {
+    const { id, key } = await two.sessions.create({ principal: 'alice', agent: 'x' })
+    const first = n % 2 === 0 ? call(url(one), { key: key.reveal() }) : undefined
+    t.ok(await (n % 3 === 0 ? two : one).sessions.revoke(id))
+    await first
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    t.same(await Promise.all([one, two].map(async (sidecar) => await statusOf(sidecar, key.reveal()))), [401, 401], `session ${n}`)
+  }
+})
+
+t.test('P3: a session that is revoked while another sidecar starts is over there, too', { skip }, async (t) => {
+  const { start } = await scene(t)
+  const one = await start()
+  const made: string[] = []
+  for (let n = 0; n < 400; n++) made.push((await one.sessions.create({ principal: 'alice', agent: 'x' })).id)
+  const starting = start()
+  for (const id of made) {
+    await one.sessions.revoke(id)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  const two = await starting
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  t.same(two.sessions.list().filter(({ source }) => source === 'api'), [])
+})
+
+t.test('P3: a session whose revocation Redis refuses is over all the same, and is deleted once Redis takes it', { skip }, async (t) => {
+  const { redis, upstream, start } = await scene(t)
+  const one = await start()
+  const { id, key } = await one.sessions.create({ principal: 'alice', agent: 'x' })
+  await redis.cli('config', 'set', 'min-replicas-to-write', '1')
+  await t.rejects(one.sessions.revoke(id), { code: 'ERR_STATE_UNAVAILABLE', message: /the session has ended here, but that could not be saved/ })
+  for (let n = 0; n < 2; n++) t.equal(errorCode(await call(url(one), { key: key.reveal() })), 'ERR_SESSION_UNKNOWN')
+  t.same([one.sessions.list().length, upstream.seen.length], [1, 0], 'that of the config is left')
+  await redis.cli('config', 'set', 'min-replicas-to-write', '0')
+  t.equal(errorCode(await call(url(one), { key: key.reveal() })), 'ERR_SESSION_UNKNOWN')
+  for (let tries = 0; tries < 100 && await redis.cli('keys', `*${id}*`) !== ''; tries++) await new Promise((resolve) => setTimeout(resolve, 20))
+  t.equal(await redis.cli('keys', `*${id}*`), '', 'its record is gone')
+})
+
 t.test('row 22: without Redis good tokens and known keys stay good, no refresh token is spent, and it comes back by itself', { skip }, async (t) => {
   const { redis, issuer, refused, upstream, env, start } = await scene(t)
   const hop = await startHop(t, { path: redis.socket })
