@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events'
-import type { Clock } from '../clock.js'
+import { pause, type Clock } from '../clock.js'
 import type { Vault } from '../state/vault.js'
 import type { Emit, RefreshEvent } from '../telemetry/events.js'
 import type { Credential, RefreshTrigger } from './credential.js'
@@ -53,7 +53,7 @@ export class Flights {
     this.#clock = options.clock
     // As many callers as there are may wait for it to close, and that is no leak.
     setMaxListeners(0, this.#closed.signal)
-    this.#renewal = this.#renewalOf(options.grant, options.keptAs, 0)
+    this.#renewal = this.#renewalOf(options.grant, options.keptAs)
   }
 
   get renewal (): Renewal {
@@ -116,7 +116,7 @@ export class Flights {
     const ended = this.#end(this.#renewal, this.#flight)
     this.#ending.add(ended)
     void ended.finally(() => this.#ending.delete(ended))
-    this.#renewal = this.#renewalOf(grant, keptAs, this.#renewal.nextBase)
+    this.#renewal = this.#renewalOf(grant, keptAs, this.#renewal)
     this.#flight = undefined
     this.#failure = undefined
     this.#refreshedAt = undefined
@@ -144,6 +144,11 @@ export class Flights {
   async #end (renewal: Renewal, flight: Flight | undefined): Promise<void> {
     await flight?.result.catch(() => {})
     await renewal.kept.saveAgain()
+    // Nobody else is left who would.
+    for (let wait = renewal.kept.saveAgainIn; wait !== undefined && !this.#closed.signal.aborted; wait = renewal.kept.saveAgainIn) {
+      await pause(this.#clock, wait, this.#closed.signal)
+      await renewal.kept.saveAgain()
+    }
   }
 
   async #fly (renewal: Renewal, trigger: RefreshTrigger): Promise<Credential> {
@@ -203,9 +208,11 @@ export class Flights {
     await this.once('ahead').catch(() => {})
   }
 
-  #renewalOf (grant: Grant, keptAs: string, base: number): Renewal {
+  #renewalOf (grant: Grant, keptAs: string, before?: Renewal): Renewal {
     const { vault, clock } = this.#options
-    return new Renewal({ grant, kept: new Kept(keptAs, vault, (error) => this.#reportUnsaved(error)), clock, base })
+    // What is still to be saved under this name counts for whoever reads it next.
+    const kept = before?.kept.name === keptAs ? before.kept : new Kept(keptAs, vault, (error) => this.#reportUnsaved(error))
+    return new Renewal({ grant, kept, clock, base: before?.nextBase ?? 0 })
   }
 
   #tell (event: RefreshEvent | undefined): void {

@@ -1,21 +1,25 @@
 import type { Lease } from '../state/store.js'
 import { LeaseLostError } from '../state/store.js'
 import type { Vault } from '../state/vault.js'
-import type { CredentialRecord } from './record.js'
+import { keptWith, recordOf, type CredentialRecord, type KeptRecord } from './record.js'
 
 /** Milliseconds until what could not be saved is tried again: doubled each time, up to the longest. */
 const FIRST_SAVE_WAIT = 1_000
 const LONGEST_SAVE_WAIT = 60_000
 
+/** What could not be saved, and the refresh token that had been spent for it: the one that the store still has. */
+interface Unsaved { readonly record: CredentialRecord, readonly spent: string | undefined }
+
 /**
- * One credential's record in the vault: reads it, saves it, and remembers what a full or broken store refused, so that
- * it is saved later.
+ * One credential's records in the vault: reads them, saves them, and remembers what a full or broken store refused, so
+ * that it is saved later, and counts until then.
  */
 export class Kept {
   readonly name: string
   readonly #vault: Vault
   readonly #onUnsaved: (error: unknown) => void
-  #unsaved: CredentialRecord | undefined
+  /** By seed. */
+  readonly #unsaved = new Map<string, Unsaved>()
   /** How often saving it has failed. */
   #failures = 0
 
@@ -32,11 +36,12 @@ export class Kept {
 
   /** Milliseconds after which `saveAgain` should be called; undefined where there is nothing to save. */
   get saveAgainIn (): number | undefined {
-    return this.#unsaved === undefined ? undefined : Math.min(LONGEST_SAVE_WAIT, FIRST_SAVE_WAIT * 2 ** (this.#failures - 1))
+    return this.#unsaved.size === 0 ? undefined : Math.min(LONGEST_SAVE_WAIT, FIRST_SAVE_WAIT * 2 ** (this.#failures - 1))
   }
 
-  async read (): Promise<CredentialRecord | undefined> {
-    return await this.#vault.read<CredentialRecord>(this.name)
+  /** @param digests of the seed; without them what was written last is read, whatever its seed */
+  async read (digests?: readonly [string, ...string[]]): Promise<CredentialRecord | undefined> {
+    return this.#counted(recordOf(await this.#vault.read<KeptRecord>(this.name), digests), digests?.[0])
   }
 
   async lease<T> (work: (lease: Lease) => Promise<T>): Promise<T> {
@@ -45,47 +50,70 @@ export class Kept {
 
   /** @throws {StateError | LeaseLostError} and then it is not saved, and nobody will try again */
   async write (record: CredentialRecord, lease: Lease): Promise<void> {
-    await this.#vault.write(this.name, record, { lease })
-    this.#done()
+    await this.#vault.write(this.name, keptWith(record, await this.#vault.read<KeptRecord>(this.name)), { lease })
+    this.#done(record.seed)
   }
 
   /**
    * As `write`, but what the store refuses is told and tried again later.
+   * @param spent the refresh token that was spent for it
    * @throws {LeaseLostError}
    */
-  async save (record: CredentialRecord, lease: Lease): Promise<void> {
+  async save (record: CredentialRecord, spent: string | undefined, lease: Lease): Promise<void> {
     try {
       await this.write(record, lease)
     } catch (error) {
       if (error instanceof LeaseLostError) throw error
-      this.#unsaved = record
+      const before = this.#unsaved.get(record.seed)
+      this.#unsaved.set(record.seed, { record, spent: before === undefined ? spent : before.spent })
       this.#notSaved(error)
     }
   }
 
-  /** Saves what was refused before, unless somebody else has saved something newer. Never throws. */
+  /** Saves what was refused before, unless somebody else has saved something better. Never throws. */
   async saveAgain (): Promise<void> {
-    if (this.#unsaved === undefined) return
+    if (this.#unsaved.size === 0) return
     try {
       await this.lease(async (lease) => {
-        const record = this.#unsaved
-        if (record === undefined) return
-        const stored = await this.read()
-        if (stored !== undefined && stored.revision >= record.revision) this.#done()
-        else await this.write(record, lease)
+        for (const [seed, unsaved] of this.#unsaved) {
+          const stored = recordOf(await this.#vault.read<KeptRecord>(this.name), [seed])
+          if (isBetter(stored, unsaved)) this.#done(seed)
+          else await this.write(over(stored, unsaved.record), lease)
+        }
       })
     } catch (error) {
       this.#notSaved(error)
     }
   }
 
-  #done (): void {
-    this.#unsaved = undefined
-    this.#failures = 0
+  /** What is unsaved counts as long as nobody has brought about anything better. */
+  #counted (stored: CredentialRecord | undefined, seed: string | undefined): CredentialRecord | undefined {
+    const unsaved = seed === undefined ? [...this.#unsaved.values()].at(-1) : this.#unsaved.get(seed)
+    return unsaved === undefined || isBetter(stored, unsaved) ? stored : over(stored, unsaved.record)
+  }
+
+  #done (seed: string): void {
+    this.#unsaved.delete(seed)
+    if (this.#unsaved.size === 0) this.#failures = 0
   }
 
   #notSaved (error: unknown): void {
     this.#failures++
     this.#onUnsaved(error)
   }
+}
+
+/**
+ * Whether what is stored is worth more than what was won. Whoever was told that the grant is over had come late, with the
+ * refresh token that was spent for it.
+ */
+export function isBetter (stored: CredentialRecord | undefined, { record, spent }: Unsaved): boolean {
+  if (stored === undefined || stored.revoked === true) return false
+  return spent === undefined ? stored.revision >= record.revision : stored.refresh_token !== spent
+}
+
+/** What was won as it is to be saved in place of what is stored. */
+export function over (stored: CredentialRecord | undefined, record: CredentialRecord): CredentialRecord {
+  const { revision = 0, generation = 0 } = stored ?? {}
+  return { ...record, revision: Math.max(record.revision, revision + 1), generation: Math.max(record.generation, generation) }
 }

@@ -6,7 +6,7 @@ import { expiryOfFound } from './lifetime.js'
 
 /** What is kept of a principal's tokens at one upstream; sealed before it leaves the process. Times in milliseconds. */
 export interface CredentialRecord {
-  /** Counts the writes: the higher one is the newer one, whoever wrote it. */
+  /** Counts the writes of its seed: the higher one is the newer one, whoever wrote it. */
   readonly revision: number
   /** Counts the access tokens. */
   readonly generation: number
@@ -14,7 +14,7 @@ export interface CredentialRecord {
   readonly refresh_token?: string
   readonly obtained_at: number
   readonly expires_at?: number
-  /** Digest of the config's own first tokens: when a person puts new ones there, those count and this record is past. */
+  /** Digest of the config's own first token: each is a login of its own, and has a record of its own. */
   readonly seed: string
   /** What the access token is good for, as the config then said (`Grant.terms`). */
   readonly terms: string
@@ -44,21 +44,54 @@ export function recordName (kind: RecordKind, ...parts: readonly string[]): stri
   return name.length <= LONGEST_NAME ? name : `${kind}/sha256:${createHash('sha256').update(name).digest('base64url')}`
 }
 
-export function seedDigest (seed: Held): string {
+/** What the vault keeps of one credential: the record that was written last, and before it those of other logins. */
+export interface KeptRecord extends CredentialRecord { readonly others?: readonly CredentialRecord[] }
+
+/** Logins before the last one that are kept: one of them may be another sidecar's still, or come back with its config. */
+const MOST_OTHERS = 3
+
+/** Of the refresh token, where there is one: an access token beside it only spares the first renewal. */
+export function seedDigest ({ refreshToken, accessToken }: Held): string {
+  return digestOf(refreshToken, refreshToken === undefined ? accessToken : undefined)
+}
+
+/** By which of its digests the record of a seed may be kept: both tokens counted once. */
+export function seedDigests (seed: Held): readonly [string, ...string[]] {
+  return [seedDigest(seed), digestOf(seed.refreshToken, seed.accessToken)]
+}
+
+function digestOf (...secrets: ReadonlyArray<Secret | undefined>): string {
   const hash = createHash('sha256')
-  for (const secret of [seed.refreshToken, seed.accessToken]) hash.update(secret?.reveal() ?? '').update('\0')
+  for (const secret of secrets) hash.update(secret?.reveal() ?? '').update('\0')
   return hash.digest('base64url')
 }
 
 /** The digest where the config gives no token to begin with. */
 export const NO_SEED = seedDigest({ accessToken: undefined, refreshToken: undefined })
 
-export function firstRecord (seed: Held, digest: string, terms: string, past: CredentialRecord[], now: number): CredentialRecord {
+/** The record of a seed; without digests that which was written last. */
+export function recordOf (kept: KeptRecord | undefined, digests?: readonly [string, ...string[]]): CredentialRecord | undefined {
+  if (kept === undefined) return undefined
+  const { others = [], ...last } = kept
+  const found = digests === undefined ? last : [last, ...others].find(({ seed }) => digests.includes(seed))
+  return found === undefined || digests === undefined ? found : { ...found, seed: digests[0] }
+}
+
+/** What is to be kept once a record is written: a login that takes another's place does not end it. */
+export function keptWith (record: CredentialRecord, kept: KeptRecord | undefined): KeptRecord {
+  if (kept === undefined) return record
+  const { others = [], ...last } = kept
+  const rest = [last, ...others].filter(({ seed }) => seed !== record.seed).slice(0, MOST_OTHERS)
+  return rest.length === 0 ? record : { ...record, others: rest }
+}
+
+/** The first record of a seed, the same in every process: what is saved of it later is newer. */
+export function firstRecord (seed: Held, digest: string, terms: string, now: number): CredentialRecord {
   const token = seed.accessToken?.reveal()
   const expiresAt = token === undefined ? undefined : expiryOfFound(token) ?? seed.expiresAt
   return {
-    revision: 1 + Math.max(0, ...past.map(({ revision }) => revision)),
-    generation: 1 + Math.max(0, ...past.map(({ generation }) => generation)),
+    revision: 1,
+    generation: 1,
     obtained_at: now,
     seed: digest,
     terms,

@@ -1,10 +1,11 @@
 import type { Clock } from '../clock.js'
-import { LeaseLostError, type Lease } from '../state/store.js'
+import { LeaseLostError, StateError, type Lease } from '../state/store.js'
+import { cutOff, type Attempt, type Before } from './attempt.js'
 import type { Credential, RefreshTrigger } from './credential.js'
 import { GrantError, type Grant, type Held, type Issued } from './grants/grant.js'
-import type { Kept } from './kept.js'
+import { isBetter, over, type Kept } from './kept.js'
 import { phaseOf } from './lifetime.js'
-import { amended, credentialOf, firstRecord, heldOf, nextRecord, NO_SEED, prolonged, seedDigest, settled, underTerms, type CredentialRecord } from './record.js'
+import { amended, credentialOf, firstRecord, heldOf, nextRecord, NO_SEED, prolonged, seedDigest, seedDigests, settled, underTerms, type CredentialRecord } from './record.js'
 
 /**
  * `found`: it was there at the start; `adopted`: somebody else had renewed it; `issued`: the issuer gave it just now;
@@ -32,7 +33,7 @@ export class Renewal {
   readonly grant: Grant
   readonly kept: Kept
   readonly #clock: Clock
-  readonly #base: number
+  #base: number
   #record: CredentialRecord | undefined
   #credential: Credential | undefined
 
@@ -71,13 +72,12 @@ export class Renewal {
     return this.#alive() !== undefined && !this.interrupted
   }
 
-  /** Looks what another process has saved. @returns whether it is something new. @throws {StateError} */
+  /** Looks what another process has saved. @returns whether it is something new. @throws {GrantError | StateError} */
   async look (): Promise<boolean> {
     if (!this.grant.kept) return false
-    const stored = await this.kept.read()
-    if (stored === undefined || stored.revision <= (this.#record?.revision ?? 0)) return false
     // A new seed is for the next renewal to judge, which reads the config's own again.
-    if (this.#record !== undefined && stored.seed !== this.#record.seed) return false
+    const stored = await this.kept.read(this.#digests ?? seedDigests(await this.grant.seed()))
+    if (stored === undefined || stored.revision <= (this.#record?.revision ?? 0)) return false
     this.#hold(underTerms(stored, this.grant.terms))
     return true
   }
@@ -91,8 +91,9 @@ export class Renewal {
     try {
       return await this.kept.lease(async (lease) => await this.#renew(before, trigger, lease, attempt))
     } catch (error) {
-      if (!(error instanceof LeaseLostError)) throw error
-      return await this.kept.lease(async (lease) => await this.#settle(attempt, lease))
+      if (error instanceof LeaseLostError) return await this.kept.lease(async (lease) => await this.#settle(attempt, lease))
+      if (error instanceof StateError && this.#spendsNothing) return await this.#renew(before, trigger, undefined, attempt)
+      throw error
     }
   }
 
@@ -107,18 +108,26 @@ export class Renewal {
   /** Takes up what the store or the config has that is newer than what is held. */
   async #catchUp (): Promise<Held> {
     const seed = await this.grant.seed().catch((error: unknown) => error instanceof GrantError ? error : Promise.reject(error))
-    const stored = this.grant.kept ? await this.kept.read() : undefined
-    const digest = seed instanceof GrantError ? undefined : seedDigest(seed)
-    const current = digest === undefined || stored?.seed === digest ? stored : undefined
-    if (current !== undefined && current.revision > (this.#record?.revision ?? 0)) {
-      this.#hold(underTerms(current, this.grant.terms))
-    } else if (digest !== undefined && digest !== this.#record?.seed) {
-      const past = [stored, this.#record].filter((record) => record !== undefined)
-      this.#hold(firstRecord(seed as Held, digest, this.grant.terms, past, this.#clock.now()))
+    const digests = seed instanceof GrantError ? this.#digests : seedDigests(seed)
+    const known = this.#record?.seed === digests?.[0] ? this.#record : undefined
+    const stored = this.grant.kept ? await this.kept.read(digests).catch((error: unknown) => this.#spendsNothing ? undefined : Promise.reject(error)) : undefined
+    if (stored !== undefined && stored.revision > (known?.revision ?? 0)) {
+      this.#hold(underTerms(stored, this.grant.terms))
+    } else if (known === undefined && !(seed instanceof GrantError)) {
+      this.#hold(firstRecord(seed, seedDigest(seed), this.grant.terms, this.#clock.now()))
     }
     // Without the seed there may be a stored pair to go on with; without either, the seed's error is what to tell.
     if (this.#record === undefined) throw seed
     return heldOf(this.#record)
+  }
+
+  get #digests (): readonly [string] | undefined {
+    return this.#record === undefined ? undefined : [this.#record.seed]
+  }
+
+  /** Two who renew at the same time get a token each, so it may go on without a store. */
+  get #spendsNothing (): boolean {
+    return this.#record?.seed === NO_SEED && this.#record.refresh_token === undefined
   }
 
   async #exchange (held: Held, trigger: RefreshTrigger, lease: Lease | undefined, attempt: Attempt): Promise<Renewed> {
@@ -185,10 +194,13 @@ export class Renewal {
   async #revoke (error: GrantError, trigger: RefreshTrigger, lease: Lease | undefined, attempt: Attempt): Promise<Renewed> {
     const before = this.#record as CredentialRecord
     // Nothing that a person could replace was refused, so nothing but time can mend it.
-    if (before.seed === NO_SEED) throw new GrantError('unavailable', error.reason)
+    if (before.seed === NO_SEED) {
+      await this.#withdraw(error, lease, attempt)
+      throw new GrantError('unavailable', error.reason)
+    }
     // Another process may have spent the refresh token a moment ago, or a person put a new one in place: nothing is over then.
     const held = await this.#catchUp()
-    if (this.#record?.revision === before.revision) {
+    if (this.#record?.seed === before.seed && this.#record.revision === before.revision) {
       await this.#replace(settled(amended(before, { revoked: true })), lease, attempt)
       throw error
     }
@@ -203,11 +215,10 @@ export class Renewal {
    * it is saved now; otherwise theirs counts.
    */
   async #settle ({ spent, won }: Attempt, lease: Lease): Promise<Renewed> {
-    const stored = await this.kept.read()
-    const better = stored !== undefined && stored.revoked !== true && stored.refresh_token !== spent?.refresh_token
+    const stored = await this.kept.read(this.#digests)
+    const better = isBetter(stored, { record: won ?? this.#record as CredentialRecord, spent: spent?.refresh_token })
     if (won !== undefined && !better) {
-      const { revision = 0, generation = 0 } = stored ?? {}
-      await this.#replace({ ...won, revision: Math.max(won.revision, revision + 1), generation: Math.max(won.generation, generation) }, lease, { spent, won: undefined })
+      await this.#replace(over(stored, won), lease, { spent, won: undefined })
     } else if (stored !== undefined) {
       this.#hold(underTerms(stored, this.grant.terms))
     }
@@ -224,27 +235,16 @@ export class Renewal {
   /** Saves it, and only then uses it; where it cannot be saved for now, it is used nevertheless. @throws {LeaseLostError} */
   async #replace (record: CredentialRecord, lease: Lease | undefined, attempt: Attempt): Promise<void> {
     attempt.won = record
-    if (lease !== undefined) await this.kept.save(record, lease)
+    if (lease !== undefined) await this.kept.save(record, attempt.spent?.refresh_token, lease)
     this.#hold(record)
   }
 
   #hold (record: CredentialRecord): void {
-    const same = this.#credential?.generation === this.#base + record.generation && this.#credential.expiresAt === record.expires_at
+    const { generation, seed } = record
+    const same = this.#record?.seed === seed && this.#credential?.generation === this.#base + generation && this.#credential.expiresAt === record.expires_at
+    // Of another seed, or renewed elsewhere, it may have been counted from another start; the later one has to be the higher.
+    if (this.#record !== undefined && (this.#record.seed !== seed || generation < this.#record.generation)) this.#base = this.nextBase - generation
     this.#record = record
     if (!same) this.#credential = credentialOf(record, this.#base)
   }
-}
-
-interface Before { readonly record: CredentialRecord | undefined, readonly credential: Credential | undefined }
-
-/** What an attempt has done by now, for the case that its lease is lost. */
-interface Attempt {
-  /** The record whose refresh token was spent. */
-  spent: CredentialRecord | undefined
-  /** What it got, saved or not. */
-  won: CredentialRecord | undefined
-}
-
-function cutOff ({ reason }: GrantError): GrantError {
-  return new GrantError('revoked', `${reason}; an earlier renewal had been cut off before its answer could be saved, so the refresh token is lost`)
 }

@@ -92,10 +92,11 @@ t.test('row 14: what could not be saved does not overwrite what somebody else ha
   const store = memoryStore()
   let full = true
   const vault = vaultOf({ ...store, write: async (key, value) => { if (full) throw new Error(); await store.write(key, value) } })
-  const provider = providerOf(t, rotating(clock), clock, vault)
+  const grant = rotating(clock)
+  const provider = providerOf(t, grant, clock, vault)
   await provider.warm()
   full = false
-  const winner = { revision: 9, generation: 9, access_token: mint(), obtained_at: clock.now(), seed: 'other', terms: '' }
+  const winner = { revision: 9, generation: 9, access_token: mint(), refresh_token: mint(), obtained_at: clock.now(), seed: seedDigest(await grant.seed()), terms: '' }
   await vault.write(recordName('credential', 'alice', 'tools'), winner)
   await clock.advance(1_000)
   t.same(await vault.read(recordName('credential', 'alice', 'tools')), winner)
