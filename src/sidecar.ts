@@ -77,7 +77,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   const limits = { ...LIMITS, ...options.limits }
   const types = options.credentialTypes ?? {}
   const { vault, key, previousKeys } = await openState(config.state)
-  const following = follow(vault)
+  const following = follow(vault, clock)
   const metrics = createMetrics(VERSION, () => principals.census(current.config.upstreams.keys(), clock.now()))
   const recent = new RecentEvents(clock)
   const emit = emitter(metrics, [(event) => recent.observe(event), ...listenersOf(options)])
