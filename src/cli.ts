@@ -31,9 +31,9 @@ program.command('serve', { isDefault: true })
   .addOption(new Option('--log-level <level>', 'least level that is logged').choices(['debug', 'info', 'warn', 'error']).default('info').env('MCP_VALET_LOG_LEVEL'))
   .action(async ([verb]: string[], options: { config: string, logLevel: string }) => {
     if (verb !== undefined) return unknownVerb(verb)
-    const onReload = hangUps()
+    const [onReload, stop] = [hangUps(), stopSignal()]
     const { serve } = await import('./cli/serve.js')
-    finish(await serve({ ...options, env: process.env, stop: stopSignal(), onReload }))
+    finish(await serve({ ...options, env: process.env, stop, onReload }), stop)
   })
 
 const adminUrlOption = (): Option => new Option('--admin-url <url>', 'where the admin listener is, in place of admin.listen in the config: http://host:port or unix:/path.sock').env('MCP_VALET_ADMIN_URL')
@@ -98,7 +98,8 @@ aboutSidecar(program.command('status'))
   .option('--watch', 'look again every 2 seconds, until it is stopped')
   .action(async (options: SidecarOptions & { watch?: true }) => {
     const { status } = await import('./cli/status.js')
-    finish(await status({ ...options, env: process.env, stop: options.watch === true ? stopSignal() : new AbortController().signal }, await terminal()))
+    const stop = options.watch === true ? stopSignal() : new AbortController().signal
+    finish(await status({ ...options, env: process.env, stop }, await terminal()), stop)
   })
 
 aboutSidecar(program.command('refresh'))
@@ -128,12 +129,13 @@ program.command('demo')
   .addArgument(new Argument('[part]', 'one part alone, as a container of docker-compose.yml runs it').choices(['secrets', 'issuer', 'server', 'agent']))
   .option('--once', 'end after the call, with 0 if it succeeded and 1 if not')
   .action(async (part: 'secrets' | 'issuer' | 'server' | 'agent' | undefined, options: { once?: true }) => {
+    const stop = stopSignal()
     if (part !== undefined) {
       const { runPart } = await import('./demo/part.js')
-      return finish(await runPart(part, { env: process.env, signal: stopSignal() }))
+      return finish(await runPart(part, { env: process.env, signal: stop }), stop)
     }
     const { runDemo } = await import('./demo/demo.js')
-    finish(await runDemo({ once: options.once === true, signal: stopSignal() }))
+    finish(await runDemo({ once: options.once === true, signal: stop }), stop)
   })
 
 program.command('check')
@@ -173,7 +175,8 @@ findingSidecar(program.command('login'))
   .option('--json', 'print what came of it as JSON, without tokens')
   .action(async (options: Omit<LoginVerbOptions, 'env' | 'stop'>) => {
     const { runLogin } = await import('./cli/login.js')
-    finish(await runLogin({ ...options, env: process.env, stop: stopSignal() }, await terminal()))
+    const stop = stopSignal()
+    finish(await runLogin({ ...options, env: process.env, stop }, await terminal()), stop)
   })
 
 /** Aborted by the first SIGINT or SIGTERM; the second one does not wait. As PID 1 a process gets no handling of its own. */
@@ -212,14 +215,25 @@ function unknownVerb (verb: string): never {
   return program.error(`error: unknown verb '${verb}'${distance(verb, near) <= 2 ? `; did you mean ${near}?` : ''}`)
 }
 
-function finish (code: number): void {
+/** @param stop of a verb that people stop: then nobody is waited for who does not read */
+function finish (code: number, stop = new AbortController().signal): void {
   process.exitCode = code
-  // What still holds the process open now, a caller's idle connection say, is nothing worth waiting for.
-  setTimeout(() => process.exit(code), 1_000).unref()
+  // What still holds the process open then, a caller's idle connection say, is nothing worth waiting for.
+  const end = (): void => { setTimeout(() => process.exit(code), 1_000).unref() }
+  // Not before: a pipe takes what its reader has room for, and `session list | less` reads when somebody scrolls.
+  void Promise.allSettled([process.stdout, process.stderr].map(written)).then(end)
+  stop.aborted ? end() : stop.addEventListener('abort', end, { once: true })
+}
+
+/** Settles once all that was written has been read, or nobody reads any more. */
+async function written (stream: NodeJS.WriteStream): Promise<void> {
+  await new Promise((resolve) => { stream.write('', resolve) })
 }
 
 // Whoever reads the output may stop at any time (`demo | head -1`): what was begun is still to be ended in good order.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => { if (error.code !== 'EPIPE') throw error })
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => { if (error.code !== 'EPIPE') throw error })
+}
 
 try {
   await program.parseAsync()
