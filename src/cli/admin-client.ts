@@ -3,6 +3,7 @@ import { request as httpsRequest } from 'node:https'
 import { SecretRefError } from '../config/secret-ref.js'
 import { AdminFailure } from './admin-failure.js'
 import type { AdminTarget } from './admin-target.js'
+import { isListOf, isObject, type Expected, type Said } from './expected.js'
 import { printable } from './printable.js'
 
 const PATIENCE = 10_000
@@ -37,9 +38,9 @@ export class AdminClient {
   /**
    * @param path below /v1, with its names percent-encoded
    * @returns the answer's JSON; an empty object where there is none
-   * @throws {AdminFailure}
+   * @throws {AdminFailure} also where what answers is not as expected
    */
-  async ask (method: string, path: string, { body, patience = PATIENCE }: AskOptions = {}): Promise<Record<string, unknown>> {
+  async ask (method: string, path: string, expected: Expected, { body, patience = PATIENCE }: AskOptions = {}): Promise<Said> {
     const authorization = await this.#authorization()
     const text = body === undefined ? '' : JSON.stringify(body)
     const headers = {
@@ -48,25 +49,25 @@ export class AdminClient {
       'content-length': Buffer.byteLength(text),
       ...(authorization === undefined ? {} : { authorization }),
     }
-    const answer = await this.#send({ method, headers, agent: false }, `/v1${path}`, text, patience)
-    const said = objectIn(answer.text)
-    if (answer.status === 204 || (answer.status >= 200 && answer.status < 300 && said !== undefined)) return said ?? {}
-    throw this.#refusal(answer.status, said?.error)
+    const { status, text: answer } = await this.#send({ method, headers, agent: false }, `/v1${path}`, text, patience)
+    const said = objectIn(answer)
+    if (status === expected.status && (status === 204 || (said !== undefined && expected.fits(said)))) return said ?? {}
+    throw this.#refusal(status, said?.error)
   }
 
   /** Asks for what is open to everybody. @returns the status, and the answer's JSON where it is any. @throws {AdminFailure} */
-  async probe (path: string, patience: number): Promise<{ status: number, said: Record<string, unknown> }> {
+  async probe (path: string, patience: number): Promise<{ status: number, said: Said }> {
     const { status, text } = await this.#send({ method: 'GET', headers: { accept: 'application/json' }, agent: false }, path, '', patience)
     return { status, said: objectIn(text) ?? {} }
   }
 
-  /** All entries of a list, page by page. @param path as in `ask`, with its query */
-  async list (path: string, name: string): Promise<Array<Record<string, unknown>>> {
-    const all: Array<Record<string, unknown>> = []
+  /** All entries of a list, page by page. @param path as in `ask`, with its query. @param fits what an entry must be */
+  async list (path: string, name: string, fits: (entry: Said) => boolean): Promise<Said[]> {
+    const all: Said[] = []
+    const expected = { status: 200, fits: (page: Said) => isListOf(page[name], fits) }
     for (let cursor = ''; ;) {
-      const page = await this.ask('GET', `${path}${path.includes('?') ? '&' : '?'}limit=${LARGEST_PAGE}${cursor}`)
-      const entries = page[name]
-      if (!Array.isArray(entries) || !entries.every(isObject)) throw this.#stranger()
+      const page = await this.ask('GET', `${path}${path.includes('?') ? '&' : '?'}limit=${LARGEST_PAGE}${cursor}`, expected)
+      const entries = page[name] as Said[]
       all.push(...entries)
       if (typeof page.next_cursor !== 'string' || entries.length === 0) return all
       cursor = `&cursor=${encodeURIComponent(page.next_cursor)}`
@@ -105,8 +106,8 @@ export class AdminClient {
   }
 
   #refusal (status: number, error: unknown): AdminFailure {
-    if (!isObject(error) || typeof error.code !== 'string') return this.#stranger(status)
-    const { code } = error
+    if (status < 400 || !isObject(error) || !/^ERR_/.test(String(error.code)) || typeof error.message !== 'string') return this.#stranger(status)
+    const code = String(error.code)
     if (code === 'ERR_ADMIN_UNAUTHORIZED') return new AdminFailure(1, this.#wrongToken(), code)
     const details = (Array.isArray(error.details) ? error.details : []).filter(isObject)
       .map(({ path, message }) => `\n  ${path === '' ? '' : `${printable(path, 200)}: `}${printable(message, 1_000)}`)
@@ -120,8 +121,8 @@ export class AdminClient {
     return `${this.name} refuses the admin token of ${printable(token.source, 200)}: it is not the one that admin.token in the config of that mcp-valet points at. Another one: ${how}`
   }
 
-  #stranger (status?: number): AdminFailure {
-    return new AdminFailure(1, `what answers at ${this.name} is not the admin API of mcp-valet${status === undefined ? '' : ` (HTTP ${status})`}: admin.listen is meant, 8402 by default, and not where agents call`)
+  #stranger (status: number): AdminFailure {
+    return new AdminFailure(1, `what answers at ${this.name} is not the admin API of mcp-valet (HTTP ${status}): admin.listen is meant, 8402 by default, and not where agents call`)
   }
 }
 
@@ -148,15 +149,11 @@ function trouble (code: string | undefined): string {
   }
 }
 
-function objectIn (text: string): Record<string, unknown> | undefined {
+function objectIn (text: string): Said | undefined {
   try {
     const value: unknown = JSON.parse(text)
     return isObject(value) ? value : undefined
   } catch {
     return undefined
   }
-}
-
-function isObject (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

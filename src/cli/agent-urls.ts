@@ -1,5 +1,6 @@
 import { AdminFailure } from './admin-failure.js'
 import type { AdminClient } from './admin-client.js'
+import { isCredential, UPSTREAMS, type Said } from './expected.js'
 import { printable } from './printable.js'
 
 export interface AgentUrls { readonly header: string, readonly urls: readonly string[] }
@@ -13,10 +14,10 @@ const LONGEST_URL = 512
 export async function agentUrls (client: AdminClient, principal: string): Promise<AgentUrls> {
   try {
     const [{ proxy, header, upstreams }, credentials] = await Promise.all([
-      client.ask('GET', '/upstreams'), client.list(`/credentials?principal=${encodeURIComponent(principal)}`, 'credentials'),
+      client.ask('GET', '/upstreams', UPSTREAMS), client.list(`/credentials?principal=${encodeURIComponent(principal)}`, 'credentials', isCredential),
     ])
     const own = new Set(credentials.map(({ upstream }) => upstream))
-    const reached = (Array.isArray(upstreams) ? upstreams as Array<Record<string, unknown>> : []).filter(({ name }) => own.has(name))
+    const reached = (upstreams as Said[]).filter(({ name }) => own.has(name))
     return { header: printable(header), urls: reached.map(({ path }) => agentUrl(proxy, path, client.host)) }
   } catch (error) {
     if (error instanceof AdminFailure) return { header: '', urls: [] }

@@ -5,6 +5,7 @@ import { LoginError } from '../login/problem.js'
 import { AdminClient } from './admin-client.js'
 import { AdminFailure } from './admin-failure.js'
 import { findTarget, type TargetOptions } from './admin-target.js'
+import { PRINCIPALS, PUT_PRINCIPAL } from './expected.js'
 
 /**
  * Finds out where a login can be kept, before anybody is asked to log in: with the sidecar that runs, which then uses it
@@ -30,7 +31,7 @@ async function sidecarKeeper ({ admin: { listen, token } }: Config, options: Tar
   if (target.isPlain) warn(`tokens would cross the network unencrypted to ${target.name}`)
   const client = new AdminClient(target)
   try {
-    await client.ask('GET', '/principals?limit=1')
+    await client.ask('GET', '/principals?limit=1', PRINCIPALS)
   } catch (error) {
     if (error instanceof AdminFailure && error.exitCode === 3 && !isNamed) return undefined
     throw error
@@ -38,7 +39,7 @@ async function sidecarKeeper ({ admin: { listen, token } }: Config, options: Tar
   return {
     where: `by the sidecar at ${client.name}`,
     async save (principal, upstream, given) {
-      await refusedAsLoginError(client.ask('PUT', `/principals/${encodeURIComponent(principal)}/credentials/${encodeURIComponent(upstream)}`, { body: given }))
+      await refusedAsLoginError(client.ask('PUT', `/principals/${encodeURIComponent(principal)}/credentials/${encodeURIComponent(upstream)}`, PUT_PRINCIPAL, { body: given }))
     },
     close: async () => {},
   }

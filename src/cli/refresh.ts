@@ -1,4 +1,5 @@
 import { withSidecar, type AdminExit, type TargetOptions } from './admin-verb.js'
+import { RENEWED } from './expected.js'
 import { printable, printableJson } from './printable.js'
 import type { Terminal } from './terminal.js'
 import { relative } from './when.js'
@@ -13,7 +14,7 @@ export interface RefreshOptions extends TargetOptions {
 /** `mcp-valet refresh`: renews one credential now. */
 export async function refresh (principal: string, upstream: string, options: RefreshOptions, terminal: Terminal): Promise<AdminExit> {
   return await withSidecar(options, terminal, async (client) => {
-    const credential = await client.ask('POST', `/credentials/${encodeURIComponent(principal)}/${encodeURIComponent(upstream)}/refresh`, { patience: PATIENCE })
+    const credential = await client.ask('POST', `/credentials/${encodeURIComponent(principal)}/${encodeURIComponent(upstream)}/refresh`, RENEWED, { patience: PATIENCE })
     if (options.json === true) {
       terminal.out(printableJson(credential, terminal.isTerminal ? 2 : undefined) + '\n')
       return 0

@@ -2,6 +2,7 @@ import { AdminFailure } from './admin-failure.js'
 import type { AdminClient } from './admin-client.js'
 import { withSidecar, type AdminExit, type TargetOptions } from './admin-verb.js'
 import { agentUrls } from './agent-urls.js'
+import { isSession, MADE_SESSION, REVOKED, type Said } from './expected.js'
 import { printable, printableJson } from './printable.js'
 import { table } from './table.js'
 import type { Terminal } from './terminal.js'
@@ -26,7 +27,7 @@ export interface CreateOptions extends TargetOptions {
 export async function createSession (options: CreateOptions, terminal: Terminal): Promise<AdminExit> {
   return await withSidecar(options, terminal, async (client) => {
     const { principal, agent, tools, deny, ttl } = options
-    const session = await client.ask('POST', '/sessions', {
+    const session = await client.ask('POST', '/sessions', MADE_SESSION, {
       body: {
         principal,
         agent,
@@ -44,7 +45,7 @@ export async function createSession (options: CreateOptions, terminal: Terminal)
   })
 }
 
-async function explain (client: AdminClient, session: Record<string, unknown>, { out, palette: { strong, soft, good } }: Terminal): Promise<void> {
+async function explain (client: AdminClient, session: Said, { out, palette: { strong, soft, good } }: Terminal): Promise<void> {
   const key = printable(session.key, LONGEST_ID)
   out(`${summary(session)}\n\n  ${strong(good(key))}  ${soft('the session key: shown this once')}\n\n`)
   const { header, urls } = await agentUrls(client, String(session.principal))
@@ -52,7 +53,7 @@ async function explain (client: AdminClient, session: Record<string, unknown>, {
   out(`${soft('Point the agent at')}\n${urls.map((url) => `  ${url}\n`).join('')}${soft('with the header')}\n  ${header}: ${key}\n`)
 }
 
-function summary (session: Record<string, unknown>): string {
+function summary (session: Said): string {
   const { id, agent, principal, expires_at: end } = session
   return `session ${printable(id, LONGEST_ID)}: ${printable(agent)} calls for ${printable(principal)}${end === null ? '' : `, until ${printable(end)}`}`
 }
@@ -66,7 +67,7 @@ export interface ListOptions extends TargetOptions {
 export async function listSessions (options: ListOptions, terminal: Terminal, now = Date.now()): Promise<AdminExit> {
   return await withSidecar(options, terminal, async (client) => {
     const { principal } = options
-    const sessions = await client.list(`/sessions${principal === undefined ? '' : `?principal=${encodeURIComponent(principal)}`}`, 'sessions')
+    const sessions = await client.list(`/sessions${principal === undefined ? '' : `?principal=${encodeURIComponent(principal)}`}`, 'sessions', isSession)
     if (options.json === true) {
       terminal.out(printableJson({ sessions }, terminal.isTerminal ? 2 : undefined) + '\n')
       return 0
@@ -76,7 +77,7 @@ export async function listSessions (options: ListOptions, terminal: Terminal, no
       return 0
     }
     const { palette } = terminal
-    const byName = (session: Record<string, unknown>): string => `${String(session.principal)}\n${String(session.agent)}`
+    const byName = (session: Said): string => `${String(session.principal)}\n${String(session.agent)}`
     sessions.sort((a, b) => byName(a) < byName(b) ? -1 : 1)
     terminal.out(table(['SESSION', 'PRINCIPAL', 'AGENT', 'TOOLS', 'ENDS', 'FROM'], sessions.map((session) => {
       const ends = relative(session.expires_at, now)
@@ -106,7 +107,7 @@ export async function revokeSessions (ids: readonly string[], options: TargetOpt
     let exit: AdminExit = 0
     for (const id of ids) {
       try {
-        await client.ask('DELETE', `/sessions/${encodeURIComponent(id)}`)
+        await client.ask('DELETE', `/sessions/${encodeURIComponent(id)}`, REVOKED)
         terminal.out(`${printable(id, LONGEST_ID)} revoked\n`)
       } catch (error) {
         if (!(error instanceof AdminFailure) || (error.code !== 'ERR_NOT_FOUND' && error.code !== 'ERR_CONFIGURED')) throw error

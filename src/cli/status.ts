@@ -3,6 +3,7 @@ import { AdminFailure } from './admin-failure.js'
 import type { AdminClient } from './admin-client.js'
 import { withSidecar, type AdminExit, type TargetOptions } from './admin-verb.js'
 import { agentUrl } from './agent-urls.js'
+import { isCredential, UPSTREAMS, type Said } from './expected.js'
 import { printable, printableJson } from './printable.js'
 import { table, type Cell } from './table.js'
 import type { Palette, Terminal } from './terminal.js'
@@ -22,7 +23,7 @@ export interface StatusOptions extends TargetOptions {
   readonly interval?: number
 }
 
-interface Standing { readonly proxy: unknown, readonly upstreams: Array<Record<string, unknown>>, readonly credentials: Array<Record<string, unknown>> }
+interface Standing { readonly proxy: unknown, readonly upstreams: readonly Said[], readonly credentials: Said[] }
 
 /** `mcp-valet status`. @returns 2 where a credential is failed or revoked; of `--watch`, as the last look was */
 export async function status (options: StatusOptions, terminal: Terminal): Promise<AdminExit> {
@@ -52,8 +53,8 @@ async function glance (client: AdminClient, options: StatusOptions, terminal: Te
 }
 
 async function look (client: AdminClient): Promise<Standing> {
-  const [{ proxy, upstreams }, credentials] = await Promise.all([client.ask('GET', '/upstreams'), client.list('/credentials', 'credentials')])
-  return { proxy, upstreams: Array.isArray(upstreams) ? upstreams as Array<Record<string, unknown>> : [], credentials }
+  const [{ proxy, upstreams }, credentials] = await Promise.all([client.ask('GET', '/upstreams', UPSTREAMS), client.list('/credentials', 'credentials', isCredential)])
+  return { proxy, upstreams: upstreams as Said[], credentials }
 }
 
 function show ({ proxy, upstreams, credentials }: Standing, client: AdminClient, { json, watch }: StatusOptions, terminal: Terminal): AdminExit {
@@ -72,18 +73,18 @@ function show ({ proxy, upstreams, credentials }: Standing, client: AdminClient,
 }
 
 /** `3 valid, 1 failed`. */
-function census (credentials: ReadonlyArray<Record<string, unknown>>): string {
+function census (credentials: readonly Said[]): string {
   const counts = STATES.map((state) => [credentials.filter((credential) => credential.state === state).length, state] as const)
   return counts.filter(([count]) => count > 0).reverse().map(([count, state]) => `${count} ${state}`).join(', ') || 'none'
 }
 
-function credentialTable (credentials: Array<Record<string, unknown>>, palette: Palette): string {
+function credentialTable (credentials: Said[], palette: Palette): string {
   const now = Date.now()
   const sorted = credentials.sort((a, b) => STATES.indexOf(String(a.state)) - STATES.indexOf(String(b.state)))
   return table(['PRINCIPAL', 'UPSTREAM', 'TYPE', 'STATE', 'EXPIRES', 'REFRESHED', 'TOKEN', 'LAST ERROR'], sorted.map((credential) => credentialRow(credential, now, palette)), palette)
 }
 
-function credentialRow (credential: Record<string, unknown>, now: number, palette: Palette): Cell[] {
+function credentialRow (credential: Said, now: number, palette: Palette): Cell[] {
   const { principal, upstream, type, state, token, error } = credential
   return [
     { text: printable(principal) },

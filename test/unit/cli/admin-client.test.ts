@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { AdminClient } from '../../../src/cli/admin-client.js'
 import { findTarget } from '../../../src/cli/admin-target.js'
+import type { Expected } from '../../../src/cli/expected.js'
 import { mintToken } from '../../helpers/mint.js'
 import { makeCertificate } from '../../helpers/tls.js'
 
@@ -23,6 +24,7 @@ async function serve (t: Test, server: Server, where: { path: string } | { port:
 
 const clientOf = async (adminUrl: string, MCP_VALET_ADMIN_TOKEN = mintToken()): Promise<AdminClient> =>
   new AdminClient(await findTarget({ adminUrl, config: '/nonexistent', env: { MCP_VALET_ADMIN_TOKEN } }))
+const ANY: Expected = { status: 200, fits: () => true }
 const answering = (status: number, body: string): RequestListener => (_request, response) => { response.writeHead(status).end(body) }
 
 t.test('a request has the token, and a body where there is one', async (t) => {
@@ -34,8 +36,8 @@ t.test('a request has the token, and a body where there is one', async (t) => {
     request.resume().on('end', () => response.end('{"a": 1}'))
   }))
   const client = await clientOf(at, token)
-  t.same(await client.ask('POST', '/x?y=1', { body: { é: 1 } }), { a: 1 })
-  await client.ask('GET', '/z')
+  t.same(await client.ask('POST', '/x?y=1', ANY, { body: { é: 1 } }), { a: 1 })
+  await client.ask('GET', '/z', ANY)
   t.same(seen, [
     { method: 'POST', url: '/v1/x?y=1', authorization: `Bearer ${token}`, type: 'application/json', length: '8', host: at },
     { method: 'GET', url: '/v1/z', authorization: `Bearer ${token}`, type: undefined, length: '0', host: at },
@@ -48,18 +50,18 @@ t.test('a socket is spoken to like a port', async (t) => {
   t.teardown(async () => await rm(dir, { recursive: true }))
   const at = await serve(t, createServer((request, response) => { response.end(JSON.stringify({ url: request.url, host: request.headers.host })) }), { path: join(dir, 's') })
   const client = await clientOf(at)
-  t.same(await client.ask('GET', '/x'), { url: '/v1/x', host: 'localhost' })
+  t.same(await client.ask('GET', '/x', ANY), { url: '/v1/x', host: 'localhost' })
   t.equal(client.host, 'localhost')
 })
 
 t.test('a path before /v1 is kept', async (t) => {
   const at = await serve(t, createServer((request, response) => { response.end(JSON.stringify({ url: request.url })) }))
-  t.same(await (await clientOf(`http://${at}/valet/`)).ask('GET', '/x'), { url: '/valet/v1/x' })
+  t.same(await (await clientOf(`http://${at}/valet/`)).ask('GET', '/x', ANY), { url: '/valet/v1/x' })
 })
 
 t.test('an answer without a body is one', async (t) => {
   const at = await serve(t, createServer(answering(204, '')))
-  t.same(await (await clientOf(at)).ask('DELETE', '/x'), {})
+  t.same(await (await clientOf(at)).ask('DELETE', '/x', { ...ANY, status: 204 }), {})
 })
 
 t.test('a list is read page by page', async (t) => {
@@ -70,38 +72,38 @@ t.test('a list is read page by page', async (t) => {
     response.end(JSON.stringify({ things: page < 4 ? [{ page }] : [], next_cursor: page < 3 ? `c/${page}` : page === 3 ? 'more' : 'for ever' }))
   }))
   const client = await clientOf(at)
-  t.same(await client.list('/things?a=b', 'things'), [{ page: 1 }, { page: 2 }, { page: 3 }])
+  t.same(await client.list('/things?a=b', 'things', () => true), [{ page: 1 }, { page: 2 }, { page: 3 }])
   t.same(seen, ['/v1/things?a=b&limit=1000', '/v1/things?a=b&limit=1000&cursor=c%2F1', '/v1/things?a=b&limit=1000&cursor=c%2F2', '/v1/things?a=b&limit=1000&cursor=more'])
 })
 
 t.test('what is refused says why, printable', async (t) => {
   const error = { code: 'ERR_REQUEST_INVALID', message: 'No\u001b[31m.', details: [{ path: 'ttl', message: 'wrong\n' }, { path: '', message: 'all of it' }, 7] }
   const at = await serve(t, createServer(answering(400, JSON.stringify({ error }))))
-  await t.rejects((await clientOf(at)).ask('GET', '/x'), { name: 'AdminFailure', exitCode: 1, code: 'ERR_REQUEST_INVALID', message: 'No\\u{1b}[31m.\n  ttl: wrong\\u{a}\n  all of it' })
+  await t.rejects((await clientOf(at)).ask('GET', '/x', ANY), { name: 'AdminFailure', exitCode: 1, code: 'ERR_REQUEST_INVALID', message: 'No\\u{1b}[31m.\n  ttl: wrong\\u{a}\n  all of it' })
 })
 
 t.test('a wrong token says where it came from, a missing one how to give it', async (t) => {
   const at = await serve(t, createServer(answering(401, '{"error":{"code":"ERR_ADMIN_UNAUTHORIZED","message":""}}')))
-  await t.rejects((await clientOf(at)).ask('GET', '/x'), { exitCode: 1, message: /refuses the admin token of env MCP_VALET_ADMIN_TOKEN.*admin\.token.*--admin-token-file/ })
-  await t.rejects((await clientOf(at, '')).ask('GET', '/x'), { exitCode: 1, message: /asks for the admin token: give it with --admin-token-file/ })
+  await t.rejects((await clientOf(at)).ask('GET', '/x', ANY), { exitCode: 1, message: /refuses the admin token of env MCP_VALET_ADMIN_TOKEN.*admin\.token.*--admin-token-file/ })
+  await t.rejects((await clientOf(at, '')).ask('GET', '/x', ANY), { exitCode: 1, message: /asks for the admin token: give it with --admin-token-file/ })
 })
 
 t.test('a token that cannot be read is told before anything is sent', async (t) => {
   let asked = 0
   const at = await serve(t, createServer((_request, response) => { asked++; response.end('{}') }))
   const client = new AdminClient(await findTarget({ adminUrl: at, adminTokenFile: '/nonexistent/token', config: '/nonexistent', env: {} }))
-  await t.rejects(client.ask('GET', '/x'), { exitCode: 1, message: /cannot be read: .*\/nonexistent\/token.*MCP_VALET_ADMIN_TOKEN/s })
+  await t.rejects(client.ask('GET', '/x', ANY), { exitCode: 1, message: /cannot be read: .*\/nonexistent\/token.*MCP_VALET_ADMIN_TOKEN/s })
   t.equal(asked, 0)
 })
 
 t.test('what is no admin API is told as such', async (t) => {
   for (const [status, body] of [[200, 'hello'], [200, '[]'], [200, '"x"'], [404, 'not found'], [404, '{"error":"not found"}'], [401, '{"error":{}}'], [302, ''], [500, 'null'], [200, '']] as const) {
     const at = await serve(t, createServer(answering(status, body)))
-    await t.rejects((await clientOf(at)).ask('GET', '/x'), { exitCode: 1, message: new RegExp(`not the admin API of mcp-valet \\(HTTP ${status}\\).*8402`) }, body)
+    await t.rejects((await clientOf(at)).ask('GET', '/x', ANY), { exitCode: 1, message: new RegExp(`not the admin API of mcp-valet \\(HTTP ${status}\\).*8402`) }, body)
   }
   for (const body of ['{}', '{"things":{}}', '{"things":[1]}', '{"things":[[]]}']) {
     const at = await serve(t, createServer(answering(200, body)))
-    await t.rejects((await clientOf(at)).list('/things', 'things'), { exitCode: 1, message: /not the admin API/ }, body)
+    await t.rejects((await clientOf(at)).list('/things', 'things', () => true), { exitCode: 1, message: /not the admin API/ }, body)
   }
 })
 
@@ -111,7 +113,7 @@ t.test('an answer without an end is not read to its end', async (t) => {
     const write = (): void => { while (!response.destroyed && response.write(chunk)); response.once('drain', write) }
     write()
   }))
-  await t.rejects((await clientOf(at)).ask('GET', '/x'), { exitCode: 1, message: /64 MiB/ })
+  await t.rejects((await clientOf(at)).ask('GET', '/x', ANY), { exitCode: 1, message: /64 MiB/ })
 })
 
 t.test('what cannot be reached ends with 3 and says what to do', async (t) => {
@@ -123,7 +125,7 @@ t.test('what cannot be reached ends with 3 and says what to do', async (t) => {
   for (const [where, what] of [
     [gone, 'accepts no connection'], ['unix:/nonexistent/valet.sock', 'has no socket there'], [resets, 'closed the connection'], [talks, /\(HPE_/], ['http://nowhere.invalid', 'has a name that is not known here'],
   ] as const) {
-    const error = await (await clientOf(where)).ask('GET', '/x').catch((error: unknown) => error) as Error
+    const error = await (await clientOf(where)).ask('GET', '/x', ANY).catch((error: unknown) => error) as Error
     t.match(error, { name: 'AdminFailure', exitCode: 3, message: /^mcp-valet cannot be reached at .*mcp-valet serve.*--admin-url/ }, where)
     t.match(error.message, what)
   }
@@ -131,14 +133,14 @@ t.test('what cannot be reached ends with 3 and says what to do', async (t) => {
 
 t.test('what does not answer is waited for, but not for ever', async (t) => {
   const at = await serve(t, createServer(() => {}))
-  await t.rejects((await clientOf(at)).ask('GET', '/x', { patience: 50 }), { exitCode: 3, message: /did not answer within 0\.05 s/ })
+  await t.rejects((await clientOf(at)).ask('GET', '/x', ANY, { patience: 50 }), { exitCode: 3, message: /did not answer within 0\.05 s/ })
   const slow = await serve(t, createServer((_request, response) => { response.writeHead(200).write('{') }))
-  await t.rejects((await clientOf(slow)).ask('GET', '/x', { patience: 100 }), { exitCode: 3, message: /did not answer within/ })
+  await t.rejects((await clientOf(slow)).ask('GET', '/x', ANY, { patience: 100 }), { exitCode: 3, message: /did not answer within/ })
 })
 
 t.test('a certificate that nobody vouches for gets no token', async (t) => {
   let asked = 0
   const at = await serve(t, createTls(await makeCertificate(['localhost']), (_request, response) => { asked++; response.end('{}') }))
-  await t.rejects((await clientOf(`https://${at}`)).ask('GET', '/x'), { exitCode: 3, message: /CERT|SIGNED|VERIFY/ })
+  await t.rejects((await clientOf(`https://${at}`)).ask('GET', '/x', ANY), { exitCode: 3, message: /CERT|SIGNED|VERIFY/ })
   t.equal(asked, 0)
 })

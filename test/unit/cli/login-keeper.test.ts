@@ -43,7 +43,7 @@ t.test('a sidecar that runs is given the login, and uses it', async (t) => {
 })
 
 t.test('--admin-url names another place, which must answer', async (t) => {
-  const { origin, seen } = await startUpstream(t, answer(200, {}))
+  const { origin, seen } = await startUpstream(t, answer(200, { principals: [], next_cursor: null }))
   const keeper = await open(t, { adminUrl: origin, env: { MCP_VALET_ADMIN_TOKEN: mintToken() } })
   t.equal(keeper.where, `by the sidecar at ${origin}`)
   t.equal(seen.length, 1)
@@ -79,6 +79,7 @@ t.test('a sidecar that refuses is told, before anybody logs in', async (t) => {
   const cases: ReadonlyArray<[reply: Answer, message: RegExp]> = [
     [answer(401, { error: { code: 'ERR_ADMIN_UNAUTHORIZED', message: '', details: [] } }), /refuses the admin token of env ADMIN/],
     [answer(404, { error: { code: 'ERR_ADMIN_OFF', message: 'The admin API is off.', details: [] } }), /The admin API is off\./],
+    [answer(200, { ok: true }), /is not the admin API of mcp-valet \(HTTP 200\)/],
     [answer(404, 'nothing here'), /is not the admin API of mcp-valet \(HTTP 404\)/],
     [answer(302, {}, { location: 'http://127.0.0.1:1/' }), /is not the admin API of mcp-valet \(HTTP 302\)/],
   ]

@@ -110,6 +110,7 @@ t.test('names that could harm a terminal are shown escaped', async (t) => {
   const url = await impostor(t, (_request, response) => {
     response.end(JSON.stringify({
       proxy: evil,
+      header: evil,
       upstreams: [{ name: evil, path: evil }],
       credentials: [{ principal: evil.repeat(1_000), upstream: evil, type: evil, state: evil, token: evil, error: evil, expires_at: evil, refreshed_at: 5 }],
     }))
@@ -159,8 +160,7 @@ t.test('where agents call is told in a way that works from here', async (t) => {
 t.test('a sidecar that does not say where agents call keeps no key back', async (t) => {
   const client = async (answer: RequestListener) => new AdminClient(await findTarget({ config: '/nonexistent', adminUrl: await impostor(t, answer), env: {} }))
   t.same(await agentUrls(await client((_request, response) => { response.writeHead(404).end('{}') }), 'alice'), { header: '', urls: [] })
-  t.same(await agentUrls(await client((_request, response) => { response.end('{"credentials": [], "upstreams": 1}') }), 'alice'), { header: 'undefined', urls: [] })
-  t.equal(await status({ config: '/nonexistent', adminUrl: await impostor(t, (_request, response) => { response.end('{"credentials": []}') }), env: {}, stop: never }, screen()), 0)
+  t.same(await agentUrls(await client((_request, response) => { response.end('{"credentials": [], "upstreams": 1}') }), 'alice'), { header: '', urls: [] })
 })
 
 t.test('a fault is not taken for silence', async (t) => {
