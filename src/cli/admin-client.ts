@@ -89,11 +89,22 @@ export class AdminClient {
     const signal = AbortSignal.timeout(patience)
     try {
       return await new Promise((resolve, reject) => {
-        const answered = (response: IncomingMessage): void => { read(response).then(resolve, reject) }
+        let hasAnswered = false
+        const answered = (response: IncomingMessage): void => {
+          hasAnswered = true
+          read(response).then(resolve, reject)
+        }
         const request = 'socket' in at
           ? httpRequest({ ...options, socketPath: at.socket, host: 'localhost', path, signal }, answered)
           : (at.url.protocol === 'https:' ? httpsRequest : httpRequest)(new URL(`${at.url.href.replace(/\/$/, '')}${path}`), { ...options, signal }, answered)
-        request.on('error', reject).end(text)
+        request.on('error', reject)
+        // 101: nobody asked for another protocol. Without a listener the request would end without a word.
+        request.on('upgrade', ({ statusCode = 101 }, socket) => {
+          socket.destroy()
+          resolve({ status: statusCode, text: '' })
+        })
+        request.on('close', () => { if (!hasAnswered) reject(Object.assign(new Error('closed'), { code: 'ECONNRESET' })) })
+        request.end(text)
       })
     } catch (error) {
       if (error instanceof AdminFailure) throw error

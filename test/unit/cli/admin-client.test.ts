@@ -4,6 +4,7 @@ import { createServer as createTls } from 'node:https'
 import { createServer as createTcp, type AddressInfo, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { AdminClient } from '../../../src/cli/admin-client.js'
 import { findTarget } from '../../../src/cli/admin-target.js'
@@ -25,6 +26,8 @@ async function serve (t: Test, server: Server, where: { path: string } | { port:
 const clientOf = async (adminUrl: string, MCP_VALET_ADMIN_TOKEN = mintToken()): Promise<AdminClient> =>
   new AdminClient(await findTarget({ adminUrl, config: '/nonexistent', env: { MCP_VALET_ADMIN_TOKEN } }))
 const ANY: Expected = { status: 200, fits: () => true }
+/** What would otherwise be waited for until the test runner has had enough. */
+const settled = async <T>(asked: Promise<T>): Promise<T> => await Promise.race([asked, sleep(5_000, undefined, { ref: false }).then(() => { throw new Error('it never ended') })])
 const answering = (status: number, body: string): RequestListener => (_request, response) => { response.writeHead(status).end(body) }
 
 t.test('a request has the token, and a body where there is one', async (t) => {
@@ -136,6 +139,16 @@ t.test('what does not answer is waited for, but not for ever', async (t) => {
   await t.rejects((await clientOf(at)).ask('GET', '/x', ANY, { patience: 50 }), { exitCode: 3, message: /did not answer within 0\.05 s/ })
   const slow = await serve(t, createServer((_request, response) => { response.writeHead(200).write('{') }))
   await t.rejects((await clientOf(slow)).ask('GET', '/x', ANY, { patience: 100 }), { exitCode: 3, message: /did not answer within/ })
+})
+
+t.test('who would speak another protocol is a stranger, and one who says nothing cannot be reached', async (t) => {
+  const switching = await serve(t, createTcp((socket) => {
+    socket.once('data', () => socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n'))
+  }))
+  await t.rejects(settled((await clientOf(switching)).ask('GET', '/x', ANY)), { exitCode: 1, message: /is not the admin API of mcp-valet \(HTTP 101\)/ })
+  t.same(await settled((await clientOf(switching)).probe('/readyz', 5_000)), { status: 101, said: {} })
+  const silent = await serve(t, createTcp((socket) => { socket.once('data', () => socket.end()) }))
+  await t.rejects(settled((await clientOf(silent)).ask('GET', '/x', ANY)), { exitCode: 3, message: /closed the connection/ })
 })
 
 t.test('a certificate that nobody vouches for gets no token', async (t) => {

@@ -1,8 +1,9 @@
 import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer as createTcp, type AddressInfo } from 'node:net'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { health } from '../../../src/cli/health.js'
 import { createPalette } from '../../../src/cli/terminal.js'
@@ -97,4 +98,14 @@ t.test('an address that is none is refused, and a fault is not taken for an answ
     '../../../src/cli/admin-client.js': { AdminClient: class { async probe () { throw new TypeError('a fault') } } },
   })
   await t.rejects(mocked({ config: '', adminUrl: '127.0.0.1:1' }, { out: () => {}, err: () => {}, isTerminal: false, palette: createPalette(false) }), TypeError)
+})
+
+t.test('who would speak another protocol is a stranger', async (t) => {
+  const server = createTcp((socket) => {
+    socket.on('error', () => {}).once('data', () => socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n'))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => { server.close() })
+  const asked = ask({ adminUrl: `127.0.0.1:${(server.address() as AddressInfo).port}` })
+  t.match(await Promise.race([asked, sleep(5_000, undefined, { ref: false })]), { code: 1, err: /is not the admin listener of mcp-valet \(HTTP 101\)/ })
 })
