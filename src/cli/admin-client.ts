@@ -10,6 +10,8 @@ const PATIENCE = 10_000
 /** Bytes; a page of sessions with long tool lists is a few MiB. */
 const LARGEST_ANSWER = 64 * 1024 * 1024
 const LARGEST_PAGE = 1_000
+/** Of one list: a million entries. */
+const MOST_PAGES = 1_000
 
 export interface AskOptions {
   readonly body?: object | undefined
@@ -64,14 +66,21 @@ export class AdminClient {
   /** All entries of a list, page by page. @param path as in `ask`, with its query. @param fits what an entry must be */
   async list (path: string, name: string, fits: (entry: Said) => boolean): Promise<Said[]> {
     const all: Said[] = []
-    const expected = { status: 200, fits: (page: Said) => isListOf(page[name], fits) }
-    for (let cursor = ''; ;) {
-      const page = await this.ask('GET', `${path}${path.includes('?') ? '&' : '?'}limit=${LARGEST_PAGE}${cursor}`, expected)
-      const entries = page[name] as Said[]
-      all.push(...entries)
-      if (typeof page.next_cursor !== 'string' || entries.length === 0) return all
-      cursor = `&cursor=${encodeURIComponent(page.next_cursor)}`
+    const cursors = new Set<unknown>()
+    const expected: Expected = {
+      status: 200,
+      // A page that is longer than asked for, or leads back to one before, is no list of ours, and would have no end.
+      fits: (page) => isListOf(page[name], fits) && page[name].length <= LARGEST_PAGE && !cursors.has(page.next_cursor),
     }
+    for (let cursor = ''; cursors.size < MOST_PAGES;) {
+      const page = await this.ask('GET', `${path}${path.includes('?') ? '&' : '?'}limit=${LARGEST_PAGE}${cursor}`, expected)
+      const [entries, next] = [page[name] as Said[], page.next_cursor]
+      all.push(...entries)
+      if (typeof next !== 'string' || entries.length === 0) return all
+      cursors.add(next)
+      cursor = `&cursor=${encodeURIComponent(next)}`
+    }
+    throw new AdminFailure(1, `the list of ${name} at ${this.name} is longer than ${MOST_PAGES * LARGEST_PAGE} entries`)
   }
 
   async #authorization (): Promise<string | undefined> {

@@ -79,6 +79,19 @@ t.test('a list is read page by page', async (t) => {
   t.same(seen, ['/v1/things?a=b&limit=1000', '/v1/things?a=b&limit=1000&cursor=c%2F1', '/v1/things?a=b&limit=1000&cursor=c%2F2', '/v1/things?a=b&limit=1000&cursor=more'])
 })
 
+t.test('a list that leads back to itself, or has no end, is not read for ever', async (t) => {
+  const leading = async (cursorOf: (page: number) => string, things: object[] = [{}]) => {
+    let asked = 0
+    const at = await serve(t, createServer((_request, response) => { response.end(JSON.stringify({ things, next_cursor: ++asked > 1_500 ? null : cursorOf(asked) })) }))
+    const error = await (await clientOf(at)).list('/things', 'things', () => true).catch((error: unknown) => error)
+    return { error, asked }
+  }
+  t.match(await leading(() => 'same'), { asked: 2, error: { exitCode: 1, message: /is not the admin API of mcp-valet/ } })
+  t.match(await leading((page) => `c${page % 3}`), { asked: 4, error: { exitCode: 1, message: /is not the admin API of mcp-valet/ } })
+  t.match(await leading((page) => `c${page}`), { asked: 1_000, error: { exitCode: 1, message: /longer than 1000000 entries/ } })
+  t.match(await leading((page) => `c${page}`, Array(1_001).fill({})), { asked: 1, error: { exitCode: 1, message: /is not the admin API of mcp-valet/ } })
+})
+
 t.test('what is refused says why, printable', async (t) => {
   const error = { code: 'ERR_REQUEST_INVALID', message: 'No\u001b[31m.', details: [{ path: 'ttl', message: 'wrong\n' }, { path: '', message: 'all of it' }, 7] }
   const at = await serve(t, createServer(answering(400, JSON.stringify({ error }))))
