@@ -101,17 +101,22 @@ function toolsOf (tools: unknown): string {
   return deny.length === 0 ? allowed : `${allowed} but ${deny.join(', ')}`
 }
 
+/** What the next id would be answered with, too. */
+const HOPELESS = new Set<string | undefined>([undefined, 'ERR_ADMIN_UNAUTHORIZED', 'ERR_ADMIN_OFF', 'ERR_ADMIN_UNAVAILABLE', 'ERR_HOST_REFUSED', 'ERR_ORIGIN_REFUSED'])
+
 /** `mcp-valet session revoke`: all of them, though one of them fails. */
 export async function revokeSessions (ids: readonly string[], options: TargetOptions, terminal: Terminal): Promise<AdminExit> {
   return await withSidecar(options, terminal, async (client) => {
     let exit: AdminExit = 0
-    for (const id of ids) {
+    for (const [nth, id] of ids.entries()) {
       try {
         await client.ask('DELETE', `/sessions/${encodeURIComponent(id)}`, REVOKED)
         terminal.out(`${printable(id, LONGEST_ID)} revoked\n`)
       } catch (error) {
-        if (!(error instanceof AdminFailure) || (error.code !== 'ERR_NOT_FOUND' && error.code !== 'ERR_CONFIGURED')) throw error
-        terminal.err(`${terminal.palette.bad('error')}: ${printable(id, LONGEST_ID)}: ${error.message}\n`)
+        if (!(error instanceof AdminFailure)) throw error
+        const { exitCode, message, code } = error
+        if (HOPELESS.has(code)) throw new AdminFailure(exitCode, `${message}\nNot revoked: ${ids.slice(nth).map((left) => printable(left, LONGEST_ID)).join(', ')}`, code)
+        terminal.err(`${terminal.palette.bad('error')}: ${printable(id, LONGEST_ID)}: ${message}\n`)
         exit = 1
       }
     }

@@ -149,7 +149,9 @@ export const CredentialQuery = Type.Object({ principal: Type.Optional(principalN
 
 export const EventsQuery = Type.Object({ principal: Type.Optional(principalName) }, CLOSED)
 
-export const SessionParams = Type.Object({ id: Type.String({ minLength: 1, maxLength: 128, description: 'Id of a session.' }) }, CLOSED)
+export const SessionParams = Type.Object({
+  id: Type.String({ minLength: 1, maxLength: 128, description: 'Id of a session.', errorMessage: 'expected the id of a session, as the list of sessions has it: 1 to 128 characters, such as ses_5rDqPjzXN0Vb' }),
+}, CLOSED)
 export const PrincipalParams = Type.Object({ id: principalName }, CLOSED)
 export const PrincipalUpstreamParams = Type.Object({ id: principalName, upstream: upstreamName }, CLOSED)
 export const CredentialParams = Type.Object({ principal: principalName, upstream: upstreamName }, CLOSED)

@@ -1,3 +1,5 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { createSession, listSessions, revokeSessions } from '../../../src/cli/session.js'
 import { startAdmin, type AdminSidecar } from '../../helpers/admin-api.js'
@@ -112,6 +114,33 @@ t.test('revoke ends what there is, and tells of what there is not', async (t) =>
   t.match(shown.stderr(), /^error: ses_none: .*\n.*no such session.*\nerror: \.\.\/principals: /)
   t.same(sidecar.sessions.list(), [])
   t.equal(await revokeSessions([(await keyFor('alice')).id], options, screen()), 0)
+})
+
+t.test('revoke goes on after any refusal that is about one id alone', async (t) => {
+  const { sidecar, keyFor, options } = await setUp(t)
+  const [one, two] = [await keyFor('alice'), await keyFor('alice')]
+  const long = 'x'.repeat(129)
+  const shown = screen()
+  t.equal(await revokeSessions([long, one.id, '', '..', two.id], options, shown), 1)
+  t.equal(shown.stdout(), `${one.id} revoked\n${two.id} revoked\n`)
+  t.match(shown.stderr(), /^error: x+…: .*\n {2}id: expected the id of a session, .*\nerror: : .*\n {2}id: expected the id of a session, .*\nerror: \.\.: .*no such thing here/)
+  t.same(sidecar.sessions.list(), [])
+})
+
+t.test('revoke says which ids it has not come to', async (t) => {
+  const asked: string[] = []
+  const server = createServer((request, response) => {
+    asked.push(request.url as string)
+    if (asked.length === 1) response.writeHead(204).end()
+    else request.socket.destroy()
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => { server.close() })
+  const shown = screen()
+  t.equal(await revokeSessions(['a', 'b', 'c'], { config: '/nonexistent', adminUrl: `127.0.0.1:${(server.address() as AddressInfo).port}`, env: {} }, shown), 3)
+  t.equal(shown.stdout(), 'a revoked\n')
+  t.match(shown.stderr(), /^error: mcp-valet cannot be reached .*\nNot revoked: b, c\n$/)
+  t.equal(asked.length, 2)
 })
 
 t.test('revoke stops where nothing more can be done', async (t) => {
