@@ -16,28 +16,34 @@ export interface PageAsked {
 
 /**
  * One page of a list, in the order of its keys: what comes and goes between two pages moves no other entry.
- *
- * Holds at most twice a page beside the list, however long that is.
  * @param keyOf unique within the list
  * @throws {ControlError} ERR_REQUEST_INVALID for a cursor that is none
  */
 export function pageOf<T> (list: Iterable<T>, keyOf: (item: T) => string, { limit = USUAL_PAGE, cursor }: PageAsked): Page<T> {
   const after = cursor === undefined ? undefined : readCursor(cursor)
-  const byKey = (a: T, b: T): number => keyOf(a) < keyOf(b) ? -1 : 1
-  let best: T[] = []
-  let last: string | undefined
-  for (const item of list) {
-    const key = keyOf(item)
-    if ((after !== undefined && key <= after) || (last !== undefined && key > last)) continue
-    best.push(item)
-    if (best.length <= 2 * limit) continue
-    // One more than the page tells whether there is another page.
-    best = best.sort(byKey).slice(0, limit + 1)
-    last = keyOf(best[limit] as T)
-  }
-  best.sort(byKey)
+  const byKey = (a: T, b: T): number => keyOf(a) < keyOf(b) ? -1 : keyOf(a) > keyOf(b) ? 1 : 0
+  // One more than the page tells whether there is another page.
+  const best = firstOf(after === undefined ? list : beyond(list, (item) => keyOf(item) > after), byKey, limit + 1)
   const items = best.slice(0, limit)
   return { items, next: best.length > limit ? cursorAt(keyOf(items.at(-1) as T)) : null }
+}
+
+/** The first of a list by an order. Holds at most twice as many beside the list, however long that is. */
+export function firstOf<T> (list: Iterable<T>, order: (a: T, b: T) => number, most: number): T[] {
+  let best: T[] = []
+  let last: T | undefined
+  for (const item of list) {
+    if (last !== undefined && order(item, last) >= 0) continue
+    best.push(item)
+    if (best.length < 2 * most) continue
+    best = best.sort(order).slice(0, most)
+    last = best[most - 1]
+  }
+  return best.sort(order).slice(0, most)
+}
+
+function * beyond<T> (list: Iterable<T>, isBeyond: (item: T) => boolean): Generator<T> {
+  for (const item of list) if (isBeyond(item)) yield item
 }
 
 function cursorAt (key: string): string {

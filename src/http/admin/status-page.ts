@@ -4,7 +4,7 @@ import { ControlError } from '../../control.js'
 import { figuresText } from './figures.js'
 import type { AdminOptions } from './options.js'
 import { hostGuard, strangerGuard, type StrangerGuard } from './stranger.js'
-import { Watchers } from './watchers.js'
+import { oncePerTick, Watchers } from './watchers.js'
 
 const MOST_WATCHERS = 8
 
@@ -49,12 +49,13 @@ export async function statusPage (app: FastifyInstance, options: AdminOptions): 
     app.get(url, { onRequest: refuse(judgeHost) }, async (_request, reply) => await reply.type(type).send(text))
   }
   const watchers = new Watchers({ clock, emit, most: MOST_WATCHERS, until: options.ending })
+  const figures = oncePerTick(() => figuresText(options))
   app.get('/figures', { onRequest: refuse(strangerGuard(settings)) }, async (request, reply) => {
-    await watchers.serve(reply, async () => {
+    await watchers.serve(reply, async (tick) => {
       // The config may be another one since.
       const code = judgeHost(request.raw)
       if (code !== undefined) throw new ControlError(code)
-      return await figuresText(options)
+      return await figures(tick)
     })
   })
 }

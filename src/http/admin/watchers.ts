@@ -21,14 +21,34 @@ export interface WatchersOptions {
   readonly until: AbortSignal
 }
 
-/** What a watcher is told at one look: server-sent events, or nothing. @throws {ControlError} where it may watch no longer */
-export type Look = () => Promise<string>
+/**
+ * What a watcher is told at one look: server-sent events, or nothing.
+ * @param tick counts the moments at which somebody looks
+ * @throws {ControlError} where it may watch no longer
+ */
+export type Look = (tick: number) => Promise<string>
 
-/** Those who watch by server-sent events (WHATWG HTML §9.2). One who does not read holds no more than one look's worth. */
+/** Makes once what all who look at one moment are told. */
+export function oncePerTick<T> (make: () => T): (tick: number) => T {
+  let last: { readonly tick: number, readonly made: T } | undefined
+  return (tick) => {
+    if (last === undefined || tick > last.tick) last = { tick, made: make() }
+    return last.made
+  }
+}
+
+/**
+ * Those who watch by server-sent events (WHATWG HTML §9.2). They all look at the same moments, but for the first look of each.
+ * One who does not read holds no more than one look's worth.
+ */
 export class Watchers {
   readonly #options: WatchersOptions
   /** What ends each of them. */
   readonly #leave = new Set<() => void>()
+  /** Who waits for the next tick. */
+  readonly #waiting = new Set<() => void>()
+  #tick = 0
+  #isTicking = false
 
   constructor (options: WatchersOptions) {
     this.#options = options
@@ -65,13 +85,35 @@ export class Watchers {
   }
 
   async #run (raw: ServerResponse, look: Look, gone: AbortSignal): Promise<void> {
-    const { clock } = this.#options
+    // Whoever comes is told how things are now, and not at the tick before.
+    this.#tick++
     while (!gone.aborted) {
-      const text = await look()
+      const text = await look(this.#tick)
       if (gone.aborted) return
-      if (text !== '' && !raw.write(text) && !await drained(raw, clock, gone)) return
-      await pause(clock, EVERY, gone)
+      if (text !== '' && !raw.write(text) && !await drained(raw, this.#options.clock, gone)) return
+      await this.#nextTick(gone)
     }
+  }
+
+  /** Resolves with the next tick, or as soon as this one has gone. */
+  async #nextTick (gone: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        this.#waiting.delete(done)
+        gone.removeEventListener('abort', done)
+        resolve()
+      }
+      if (gone.aborted) return resolve()
+      this.#waiting.add(done)
+      gone.addEventListener('abort', done)
+      if (this.#isTicking) return
+      this.#isTicking = true
+      this.#options.clock.after(EVERY, () => {
+        this.#isTicking = false
+        this.#tick++
+        for (const wake of [...this.#waiting]) wake()
+      })
+    })
   }
 }
 
