@@ -20,7 +20,8 @@ export function requestValidator (): FastifySchemaCompiler<AnySchema> {
 }
 
 function createAjv (coerceTypes: boolean): Ajv {
-  const ajv = new Ajv({ allErrors: true, verbose: true, strictTypes: false, allowUnionTypes: true, ownProperties: true, coerceTypes, formats: { 'date-time': true } })
+  // What a query makes infinite (1e999) passes as a number once it is coerced; were it no number then, minimum and maximum would be skipped.
+  const ajv = new Ajv({ allErrors: true, verbose: true, strictTypes: false, strictNumbers: !coerceTypes, allowUnionTypes: true, ownProperties: true, coerceTypes, formats: { 'date-time': true } })
   ajv.addVocabulary(['errorMessage'])
   ajv.addKeyword({ keyword: 'reads', type: 'string', schemaType: 'string', errors: false, compile: (name: ReaderName) => (text: string) => isReadable(name, text) })
   for (const part of PARTS) ajv.addSchema(part)

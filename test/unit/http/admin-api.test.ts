@@ -274,7 +274,7 @@ t.test('lists come in pages, of one principal where that is asked for', async (t
 })
 
 for (const [query, details] of [
-  ['limit=0', [{ path: 'limit' }]], ['limit=1001', [{ path: 'limit' }]], ['limit=x', [{ path: 'limit' }]], ['limit=1.5', [{ path: 'limit' }]], ['limit=1&limit=2', [{ path: 'limit' }]],
+  ['limit=0', [{ path: 'limit' }]], ['limit=1001', [{ path: 'limit' }]], ['limit=x', [{ path: 'limit' }]], ['limit=1e999', [{ path: 'limit' }]], ['limit=-1e999', [{ path: 'limit' }]], ['limit=Infinity', [{ path: 'limit' }]], ['limit=-Infinity', [{ path: 'limit' }]], ['limit=1.5', [{ path: 'limit' }]], ['limit=1&limit=2', [{ path: 'limit' }]],
   ['cursor=%20', [{ path: 'cursor' }]], ['state=valid', [{ path: 'state', message: 'unknown key' }]], ['principal=', [{ path: 'principal' }]],
 ] as const) {
   t.test(`a list is not asked for by ?${query}`, async (t) => {
