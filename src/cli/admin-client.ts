@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import { request as httpsRequest } from 'node:https'
+import { AdminTokenError, readAdminToken } from '../config/admin-token.js'
 import { SecretRefError } from '../config/secret-ref.js'
 import { AdminFailure } from './admin-failure.js'
 import type { AdminTarget } from './admin-target.js'
@@ -7,6 +8,7 @@ import { isListOf, isObject, type Expected, type Said } from './expected.js'
 import { printable } from './printable.js'
 
 const PATIENCE = 10_000
+const GIVE_IT = 'give it with --admin-token-file FILE or MCP_VALET_ADMIN_TOKEN'
 /** Bytes; a page of sessions with long tool lists is a few MiB. */
 const LARGEST_ANSWER = 64 * 1024 * 1024
 const LARGEST_PAGE = 1_000
@@ -86,9 +88,10 @@ export class AdminClient {
   async #authorization (): Promise<string | undefined> {
     const { token } = this.#target
     try {
-      return token === undefined ? undefined : `Bearer ${(await token.read()).reveal()}`
+      return token === undefined ? undefined : `Bearer ${(await readAdminToken(token)).reveal()}`
     } catch (error) {
-      if (error instanceof SecretRefError) throw new AdminFailure(1, `the admin token cannot be read: ${error.message}. Or give it with --admin-token-file FILE or MCP_VALET_ADMIN_TOKEN`)
+      if (error instanceof AdminTokenError) throw new AdminFailure(1, `${error.message}. Another one: ${GIVE_IT}`)
+      if (error instanceof SecretRefError) throw new AdminFailure(1, `the admin token cannot be read: ${error.message}. Or ${GIVE_IT}`)
       throw error
     }
   }
@@ -117,12 +120,21 @@ export class AdminClient {
       })
     } catch (error) {
       if (error instanceof AdminFailure) throw error
-      throw this.#unreachable(signal.aborted ? `did not answer within ${patience / 1000} s` : trouble((error as NodeJS.ErrnoException).code))
+      const { code } = error as NodeJS.ErrnoException
+      if (isOfCertificate(code)) throw this.#untrusted(code)
+      throw this.#unreachable(signal.aborted ? `did not answer within ${patience / 1000} s` : trouble(code))
     }
   }
 
   #unreachable (what: string): AdminFailure {
     return new AdminFailure(3, `mcp-valet cannot be reached at ${this.name}: it ${what}. Is it running there (mcp-valet serve)? Another place is named with --admin-url`)
+  }
+
+  #untrusted (code: string): AdminFailure {
+    const what = code === 'ERR_TLS_CERT_ALTNAME_INVALID'
+      ? 'is for another name: call it by a name that is in it, with --admin-url'
+      : 'is not vouched for by an authority that is known here: name the file of that authority with NODE_EXTRA_CA_CERTS'
+    return new AdminFailure(3, `the certificate of ${this.name} ${code === 'CERT_HAS_EXPIRED' ? 'has expired' : what} (${code}). Nothing was sent`)
   }
 
   #refusal (status: number, error: unknown): AdminFailure {
@@ -136,9 +148,8 @@ export class AdminClient {
 
   #wrongToken (): string {
     const { token } = this.#target
-    const how = 'give it with --admin-token-file FILE or MCP_VALET_ADMIN_TOKEN'
-    if (token === undefined) return `${this.name} asks for the admin token: ${how}`
-    return `${this.name} refuses the admin token of ${printable(token.source, 200)}: it is not the one that admin.token in the config of that mcp-valet points at. Another one: ${how}`
+    if (token === undefined) return `${this.name} asks for the admin token: ${GIVE_IT}`
+    return `${this.name} refuses the admin token of ${printable(token.source, 200)}: it is not the one that admin.token in the config of that mcp-valet points at. Another one: ${GIVE_IT}`
   }
 
   #stranger (status: number): AdminFailure {
@@ -155,6 +166,10 @@ async function read (response: IncomingMessage): Promise<{ status: number, text:
     chunks.push(chunk)
   }
   return { status: response.statusCode as number, text: Buffer.concat(chunks).toString() }
+}
+
+function isOfCertificate (code: unknown): code is string {
+  return typeof code === 'string' && /^(?:CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_)[A-Z0-9_]{1,60}$/.test(code)
 }
 
 /** What the system says of a connection, as a sentence's end. */

@@ -6,6 +6,7 @@ import { call } from '../helpers/call.js'
 import { listening, runCli, startCli } from '../helpers/cli.js'
 import { mintToken } from '../helpers/mint.js'
 import { freshToken } from '../helpers/peers.js'
+import { makeCa, makeCertificate, startTlsUpstream } from '../helpers/tls.js'
 import { startUpstream } from '../helpers/upstream.js'
 
 /** A sidecar as a process, whose admin listener is a socket, and whose config is the only thing that its operator names. */
@@ -79,4 +80,14 @@ t.test('the help of a verb says what it ends with', async (t) => {
   for (const verb of [['session', 'create'], ['status'], ['refresh']]) {
     t.match(await runCli(t, [...verb, '--help']), { code: 0, stdout: /Ends with 0: done\. 1: refused, or failed\. 2 \(status alone\).* 3: the sidecar cannot be reached\./ })
   }
+})
+
+t.test('a certificate for another name is told as such, and with the authority that is named it is trusted', async (t) => {
+  const ca = await makeCa()
+  const dir = t.testdir({ 'ca.pem': ca.cert })
+  const env = { MCP_VALET_ADMIN_TOKEN: mintToken(), NODE_EXTRA_CA_CERTS: join(dir, 'ca.pem') }
+  const at = async (name: string): Promise<string> => `https://localhost:${(await startTlsUpstream(t, await makeCertificate([name], ca))).port}`
+  const [other, right] = await Promise.all([at('other.example'), at('localhost')].map(async (url) => await runCli(t, ['session', 'list', '--admin-url', await url], { env })))
+  t.match(other, { code: 3, stdout: '', stderr: /^error: the certificate of https:\/\/localhost:\d+ is for another name: .*--admin-url \(ERR_TLS_CERT_ALTNAME_INVALID\)/ })
+  t.match(right, { code: 1, stderr: /is not the admin API of mcp-valet \(HTTP 200\)/ })
 })

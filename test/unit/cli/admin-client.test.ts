@@ -10,7 +10,7 @@ import { AdminClient } from '../../../src/cli/admin-client.js'
 import { findTarget } from '../../../src/cli/admin-target.js'
 import type { Expected } from '../../../src/cli/expected.js'
 import { mintToken } from '../../helpers/mint.js'
-import { makeCertificate } from '../../helpers/tls.js'
+import { makeCa, makeCertificate } from '../../helpers/tls.js'
 
 async function serve (t: Test, server: Server, where: { path: string } | { port: 0, host: '127.0.0.1' } = { port: 0, host: '127.0.0.1' }): Promise<string> {
   const sockets = new Set<Socket>()
@@ -169,4 +169,22 @@ t.test('a certificate that nobody vouches for gets no token', async (t) => {
   const at = await serve(t, createTls(await makeCertificate(['localhost']), (_request, response) => { asked++; response.end('{}') }))
   await t.rejects((await clientOf(`https://${at}`)).ask('GET', '/x', ANY), { exitCode: 3, message: /CERT|SIGNED|VERIFY/ })
   t.equal(asked, 0)
+})
+
+t.test('a certificate that cannot be trusted says what to do about it, and that it is not the sidecar that is missing', async (t) => {
+  const ca = await makeCa()
+  const tls = async (names: string[], ca?: Awaited<ReturnType<typeof makeCa>>) => `https://${await serve(t, createTls(await makeCertificate(names, ca), (_request, response) => { response.end('{}') }))}`
+  for (const at of [await tls(['localhost']), await tls(['localhost'], ca)]) {
+    const error = await (await clientOf(at)).ask('GET', '/x', ANY).catch((error: unknown) => error) as Error
+    t.match(error, { name: 'AdminFailure', exitCode: 3, message: /^the certificate of https:\/\/127\.0\.0\.1:\d+ is not vouched for .*NODE_EXTRA_CA_CERTS \((?:DEPTH|UNABLE)_\w+\)/ })
+    t.notMatch(error.message, 'Is it running')
+  }
+})
+
+t.test('a token that no header can hold is told as such, and where it comes from', async (t) => {
+  for (const text of ['a'.repeat(20) + '\u0100', 'a'.repeat(20) + '\u00e9', 'with a space inside']) {
+    const error = await (await clientOf('127.0.0.1:1', text)).ask('GET', '/x', ANY).catch((error: unknown) => error) as Error
+    t.match(error, { name: 'AdminFailure', exitCode: 1, message: /admin token \(env MCP_VALET_ADMIN_TOKEN\) holds spaces or characters beyond ASCII.*--admin-token-file/ })
+    t.notMatch(error.message, text)
+  }
 })
