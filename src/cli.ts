@@ -21,14 +21,16 @@ Start here:
   $ mcp-valet serve -c my.yaml         run it
   $ mcp-valet status -c my.yaml        how its credentials stand, while it runs`)
 
-const configOption = (): Option => new Option('-c, --config <file>', 'the config').env('MCP_VALET_CONFIG').default(DEFAULT_CONFIG)
+/** An empty variable counts as one that is not set, as it does wherever else one is read: a compose file leaves them so. */
+const fromEnv = (option: Option, name: string): Option => process.env[name] === '' ? option : option.env(name)
+const configOption = (): Option => fromEnv(new Option('-c, --config <file>', 'the config'), 'MCP_VALET_CONFIG').default(DEFAULT_CONFIG)
 
 program.command('serve', { isDefault: true })
   .description('run the sidecar (what happens without a verb)')
   // As the default verb it is handed whatever is no verb, which `serve` then would have too many arguments.
   .argument('[verb...]').usage('[options]')
   .addOption(configOption())
-  .addOption(new Option('--log-level <level>', 'least level that is logged').choices(['debug', 'info', 'warn', 'error']).default('info').env('MCP_VALET_LOG_LEVEL'))
+  .addOption(fromEnv(new Option('--log-level <level>', 'least level that is logged'), 'MCP_VALET_LOG_LEVEL').choices(['debug', 'info', 'warn', 'error']).default('info'))
   .action(async ([verb]: string[], options: { config: string, logLevel: string }) => {
     if (verb !== undefined) return unknownVerb(verb)
     const [onReload, stop] = [hangUps(), stopSignal()]
@@ -36,7 +38,7 @@ program.command('serve', { isDefault: true })
     finish(await serve({ ...options, env: process.env, stop, onReload }), stop)
   })
 
-const adminUrlOption = (): Option => new Option('--admin-url <url>', 'where the admin listener is, in place of admin.listen in the config: http://host:port or unix:/path.sock').env('MCP_VALET_ADMIN_URL')
+const adminUrlOption = (): Option => fromEnv(new Option('--admin-url <url>', 'where the admin listener is, in place of admin.listen in the config: http://host:port or unix:/path.sock'), 'MCP_VALET_ADMIN_URL')
 
 /** The options by which a verb finds a running sidecar. */
 const findingSidecar = (verb: Command): Command => verb

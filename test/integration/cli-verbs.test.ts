@@ -87,3 +87,10 @@ t.test('demo --once ends with 0 after its calls', async (t) => {
   const { code, stdout } = await runCli(t, ['demo', '--once'])
   t.equal(code, 0, stdout)
 })
+
+t.test('a variable that is empty counts as not set', async (t) => {
+  const cwd = t.testdir()
+  const empty = { MCP_VALET_CONFIG: '', MCP_VALET_ADMIN_URL: '', MCP_VALET_LOG_LEVEL: '', MCP_VALET_ADMIN_TOKEN: '' }
+  t.match(await runCli(t, ['session', 'list'], { cwd, env: empty }), { code: 1, stderr: /^error: config\/valet\.yaml there is no such file/ })
+  t.match(await runCli(t, ['serve'], { cwd, env: empty }), { code: 1, stderr: /^config\/valet\.yaml there is no such file/ })
+})
