@@ -17,8 +17,9 @@ export function readUpstreamName (text: string): string {
   return text
 }
 
-/** @throws {ValueError} unless 1 to 256 printable characters without space around them */
+/** @throws {ValueError} unless 1 to 256 printable characters without space around them, and no step of a path */
 export function readPrincipalName (text: string): string {
+  if (text === '.' || text === '..') throw new ValueError('"." and ".." cannot be the name of a principal: in the address of the admin API they are steps of a path, so it could never be reached')
   return readPrintable(text, 256, 'the name of a principal')
 }
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { request as httpRequest } from 'node:http'
 import t from 'tap'
 import { createIssuer } from '../../src/demo/issuer.js'
 import { startAdmin } from '../helpers/admin-api.js'
@@ -165,4 +166,21 @@ t.test('P3: put tokens and principals outlive the process', async (t) => {
   t.equal((await call(`${second.sidecar.proxyUrl}/tools/mcp`, { key })).status, 200)
   t.equal(bearerOf(upstream.seen.at(-1)), token)
   t.match((await second.ask('GET', '/principals')).json().principals, [{ id: 'alice', tools: { allow: ['x*'], deny: [] }, source: 'api' }])
+})
+
+t.test('a principal is not called by a step of a path, which no client could send again', async (t) => {
+  const { sidecar, token, ask } = await startAdmin(t, 'upstreams: { tools: { url: "http://127.0.0.1:1/mcp" } }')
+  for (const name of ['.', '..']) {
+    const { port } = new URL(sidecar.adminUrl)
+    // As it is: URL parsing would resolve it.
+    const status = await new Promise((resolve, reject) => {
+      const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
+      httpRequest({ host: '127.0.0.1', port, method: 'PUT', path: `/v1/principals/${name}`, headers }, (response) => { response.resume(); resolve(response.statusCode) })
+        .on('error', reject).end(JSON.stringify({ credentials: {} }))
+    })
+    t.equal(status, 400)
+    t.match((await ask('POST', '/sessions', { principal: name, agent: 'planner' })).json(), { error: { code: 'ERR_REQUEST_INVALID', details: [{ path: 'principal', message: /steps of a path/ }] } })
+  }
+  t.same(sidecar.principals.list(), [])
+  t.equal((await ask('PUT', '/principals/...', { credentials: {} })).status, 200, 'a third dot is a name')
 })

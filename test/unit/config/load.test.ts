@@ -154,6 +154,7 @@ t.test('a mistake has one sentence about what is expected', async (t) => {
     [{ upstreams: 'x: { url: "https://h", tls: { key: { env: X } } }' }, 'upstreams.x.tls.cert: is required beside tls.key'],
     [{ upstreams: 'x: { url: "https://h", tls: { ca: 5 } }' }, 'upstreams.x.tls.ca: expected the path of a PEM file, or { env: NAME }, { file: PATH } or { command: [..] }'],
     [{ upstreams: '-x: { url: "https://h" }' }, 'upstreams.-x: the name of an upstream is 1 to 64 letters, digits, "_", "." or "-", and starts with a letter or digit'],
+    [{ principals: '.: {}' }, 'principals["."]: "." and ".." cannot be the name of a principal: in the address of the admin API they are steps of a path, so it could never be reached'],
     [{ principals: '"a\\tb": {}' }, 'principals["a\\tb"]: the name of a principal is 1 to 256 printable characters, without space around them'],
     [{ principals: 'bob: { credentials: { tolls: { type: api_token, token: { env: X } } } }' }, 'principals.bob.credentials.tolls: there is no such upstream; did you mean "tools"?'],
     [{ principals: 'bob: { credentials: { tools: [] } }' }, 'principals.bob.credentials.tools: expected a map (key: value)'],

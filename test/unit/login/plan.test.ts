@@ -64,6 +64,7 @@ t.test('what cannot be is told with what to do', async (t) => {
   const refused = (message: RegExp, credential: string, flags?: Partial<LoginFlags>) => t.throws(() => withDefaults(credential, flags), { name: 'LoginError', message })
   refused(/no upstream of that name: it has tools$/, '{}', { upstream: 'tool' })
   refused(/^--principal: the name of a principal is/, '{}', { principal: ' ' })
+  refused(/^--principal: "." and ".." cannot be the name of a principal/, '{}', { principal: '..' })
   refused(/^--issuer: expected an absolute URL/, '{}', { issuer: 'id.example' })
   refused(/^--scope: expected scopes/, '{}', { scope: 'a  b' })
   refused(/^--client-id: expected printable/, '{}', { clientId: 'a\nb' })
