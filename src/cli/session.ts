@@ -32,7 +32,8 @@ export async function createSession (options: CreateOptions, terminal: Terminal)
         principal,
         agent,
         ...(tools === undefined && deny === undefined ? {} : { tools: { ...(tools === undefined ? {} : { allow: tools }), ...(deny === undefined ? {} : { deny }) } }),
-        ...(ttl === undefined ? {} : { ttl }),
+        // As the API has it: a number is one of seconds, and a text has a unit.
+        ...(ttl === undefined ? {} : { ttl: /^\d{1,15}$/.test(ttl) ? Number(ttl) : ttl }),
       },
     })
     if (options.json === true) terminal.out(printableJson(session, terminal.isTerminal ? 2 : undefined) + '\n')

@@ -61,6 +61,18 @@ t.test('create --json is the API\'s answer', async (t) => {
   }
 })
 
+t.test('create takes a number of seconds too, as its errors say', async (t) => {
+  const { sidecar, options } = await setUp(t)
+  const shown = screen()
+  t.equal(await createSession({ ...options, ...who, ttl: '3600' }, shown), 0, shown.stderr())
+  t.type(sidecar.sessions.list()[0]?.expiresAt, 'number')
+  for (const ttl of ['0', '9999999999999', '9'.repeat(400), '-1', '1.5']) {
+    const refused = screen()
+    t.equal(await createSession({ ...options, ...who, ttl }, refused), 1, ttl)
+    t.match(refused.stderr(), /ttl: expected a duration such as 15m, 2h or 30d, or a number of seconds/)
+  }
+})
+
 t.test('create tells what is wrong, and ends with 1', async (t) => {
   const { options } = await setUp(t)
   for (const [more, message] of [
