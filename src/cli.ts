@@ -3,6 +3,7 @@ import { Argument, Command, InvalidArgumentError, Option } from 'commander'
 import { closest, distance } from 'fastest-levenshtein'
 import type { LoginVerbOptions } from './cli/login.js'
 import { DEFAULT_CONFIG } from './cli/config-path.js'
+import { hangUps } from './cli/hang-ups.js'
 import { faultOf } from './telemetry/fault.js'
 import { VERSION } from './version.js'
 
@@ -69,7 +70,7 @@ aboutSidecar(session.command('create'))
   .requiredOption('--agent <name>', 'the name of the agent')
   .option('--tools <list>', 'the tools that it may call, names or globs: search_*,whoami', names)
   .option('--deny <list>', 'tools that it may not call', names)
-  .option('--ttl <duration>', 'how long it lives, such as 2h or 30d; without it it has no end')
+  .option('--ttl <duration>', 'how long it lives, such as 2h or 30d, or a number of seconds; without it it has no end')
   .option('--json', 'the API\'s answer, for scripts')
   .option('--key-only', 'print the key alone, as where standard output is no terminal')
   .action(async (options: SidecarOptions & { principal: string, agent: string, tools?: string[], deny?: string[], ttl?: string, keyOnly?: true }) => {
@@ -144,7 +145,9 @@ program.command('check')
   .description('check a config: every error with its path and line, or the effective config with secrets masked')
   .addOption(configOption())
   .option('--offline', 'leave the secrets alone: do not read variables, files and commands')
-  .action(async (options: { config: string, offline?: true }) => {
+  .argument('[word...]').usage('[options]')
+  .action(async ([word]: string[], options: { config: string, offline?: true }) => {
+    if (word !== undefined) program.error(isConfig(word) ? `error: a config is named with -c: mcp-valet check -c ${word}` : `error: check takes no '${word}'`)
     const { check } = await import('./cli/check.js')
     finish(await check({ config: options.config, secrets: options.offline !== true, env: process.env }))
   })
@@ -192,29 +195,16 @@ function stopSignal (): AbortSignal {
   return controller.signal
 }
 
-/**
- * A terminal that goes takes the sidecar along; everybody else who hangs up on a daemon wants its config read again.
- * @returns calls back for each SIGHUP from now on: for those that come while it starts, once it has
- */
-function hangUps (): (reload: () => void) => void {
-  let reload: (() => void) | undefined
-  let asked = false
-  if (!process.stdout.isTTY) {
-    process.on('SIGHUP', () => {
-      asked = true
-      reload?.()
-    })
-  }
-  return (begin) => {
-    reload = begin
-    if (asked) begin()
-  }
-}
-
 function unknownVerb (verb: string): never {
+  if (isConfig(verb)) return program.error(`error: a config is named with -c: -c ${verb}`)
   const verbs = program.commands.map((command) => command.name())
   const near = closest(verb, verbs)
   return program.error(`error: unknown verb '${verb}'${distance(verb, near) <= 2 ? `; did you mean ${near}?` : ''}`)
+}
+
+/** Whether somebody means a file, where no verb takes one. */
+function isConfig (word: string): boolean {
+  return /\.(?:ya?ml|json)$/i.test(word) || word.includes('/')
 }
 
 /** @param stop of a verb that people stop: then nobody is waited for who does not read */

@@ -94,3 +94,8 @@ t.test('a variable that is empty counts as not set', async (t) => {
   t.match(await runCli(t, ['session', 'list'], { cwd, env: empty }), { code: 1, stderr: /^error: config\/valet\.yaml there is no such file/ })
   t.match(await runCli(t, ['serve'], { cwd, env: empty }), { code: 1, stderr: /^config\/valet\.yaml there is no such file/ })
 })
+
+t.test('a config that is named without -c is told how to name it', async (t) => {
+  for (const args of [['good.yaml'], ['serve', 'good.yaml'], ['check', 'good.yaml']]) t.match(await runCli(t, args), { code: 1, stdout: '', stderr: /-c good\.yaml\n/ }, args.join(' '))
+  t.match(await runCli(t, ['check', 'mine']), { code: 1, stdout: '', stderr: /check takes no 'mine'/ })
+})
