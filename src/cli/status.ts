@@ -12,6 +12,8 @@ import { relative } from './when.js'
 /** Worst first: what needs a person must not be searched for. */
 const STATES = ['revoked', 'failed', 'expired', 'expiring', 'valid']
 const NEEDS_A_PERSON = new Set<unknown>(['revoked', 'failed'])
+/** There is no state of its own for it: a credential that has no token yet cannot be used, as one that has failed cannot. */
+const UNDER_WAY = 'none yet: its first renewal is under way'
 const CLEAR = '\u001b[H\u001b[2J'
 
 export interface StatusOptions extends TargetOptions {
@@ -25,7 +27,7 @@ export interface StatusOptions extends TargetOptions {
 
 interface Standing { readonly proxy: unknown, readonly upstreams: readonly Said[], readonly credentials: Said[] }
 
-/** `mcp-valet status`. @returns 2 where a credential is failed or revoked; of `--watch`, as the last look was */
+/** `mcp-valet status`. @returns 2 where a credential has failed or is revoked; of `--watch`, as the last look was */
 export async function status (options: StatusOptions, terminal: Terminal): Promise<AdminExit> {
   const { watch = false, stop, interval = 2_000 } = options
   return await withSidecar(options, terminal, async (client) => {
@@ -59,7 +61,7 @@ async function look (client: AdminClient): Promise<Standing> {
 
 function show ({ proxy, upstreams, credentials }: Standing, client: AdminClient, { json, watch }: StatusOptions, terminal: Terminal): AdminExit {
   const { out, palette } = terminal
-  const troubled = credentials.filter(({ state }) => NEEDS_A_PERSON.has(state))
+  const troubled = credentials.filter(needsPerson)
   if (json === true) {
     out(printableJson({ proxy, upstreams, credentials }, terminal.isTerminal && watch !== true ? 2 : undefined) + '\n')
   } else {
@@ -70,6 +72,14 @@ function show ({ proxy, upstreams, credentials }: Standing, client: AdminClient,
     if (troubled.length > 0) out(`\n${palette.bad(`${troubled.length} of ${credentials.length} credentials`)} failed or revoked: LAST ERROR says why. A revoked one needs a new login, a failed one is tried again.\n`)
   }
   return troubled.length > 0 ? 2 : 0
+}
+
+function needsPerson (credential: Said): boolean {
+  return NEEDS_A_PERSON.has(credential.state) && !isFirstUnderWay(credential)
+}
+
+function isFirstUnderWay ({ state, error }: Said): boolean {
+  return state === 'failed' && (error ?? null) === null
 }
 
 /** `3 valid, 1 failed`. */
@@ -90,10 +100,10 @@ function credentialRow (credential: Said, now: number, palette: Palette): Cell[]
     { text: printable(principal) },
     { text: printable(upstream) },
     { text: printable(type) },
-    { text: printable(state), paint: NEEDS_A_PERSON.has(state) ? palette.bad : state === 'valid' ? palette.good : palette.warm },
+    { text: printable(state), paint: needsPerson(credential) ? palette.bad : state === 'valid' ? palette.good : palette.warm },
     { text: relative(credential.expires_at, now) },
     { text: relative(credential.refreshed_at, now) },
     { text: printable(token ?? '') },
-    { text: printable(error ?? '', 300) },
+    { text: isFirstUnderWay(credential) ? UNDER_WAY : printable(error ?? '', 300) },
   ]
 }

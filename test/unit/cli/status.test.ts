@@ -70,6 +70,24 @@ t.test('status ends with 2 where somebody has to see to a credential, and shows 
   t.match({ proxy, upstreams, credentials }, { proxy: /^http/, upstreams: [{ name: 'tools', path: '/tools/mcp' }, {}, {}], credentials: Array(4).fill({ principal: /\w/, state: /\w/ }) })
 })
 
+t.test('a credential whose first renewal is under way has not failed yet, and says so', async (t) => {
+  const silent = createServer(() => {})
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => { silent.closeAllConnections(); silent.close() })
+  const endpoint = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/token`
+  const admin = await startAdmin(t, `
+upstreams: { tools: { url: "http://127.0.0.1:1/mcp", credential: { type: refresh_token, token_endpoint: "${endpoint}", client_id: app } } }
+principals: { alice: { credentials: { tools: { refresh_token: { env: ALICE } } } } }
+`, { env: { ALICE: freshToken() } })
+  const shown = screen({ isTerminal: true })
+  t.equal(await status(optionsOf(admin), shown), 0)
+  t.match(shown.stdout(), /\nalice +tools +refresh_token +failed +none yet: its first renewal is under way\n$/)
+  const json = screen()
+  t.equal(await status({ ...optionsOf(admin), json: true }, json), 0)
+  t.match(JSON.parse(json.stdout()).credentials, [{ state: 'failed', error: null }], 'the states of the API are as they are')
+  silent.closeAllConnections()
+})
+
 t.test('status of a sidecar without credentials', async (t) => {
   const admin = await startAdmin(t, 'upstreams: { tools: { url: "http://127.0.0.1:1/mcp" } }')
   const shown = screen()
