@@ -120,11 +120,11 @@ program.command('health')
   .addOption(adminUrlOption())
   .option('--live', 'ask whether it is alive instead: it still is while it ends its last calls')
   .addHelpText('after', `
-It needs no token, and reads nothing of the config but admin.listen.
-Ends with 0: yes. 1: no, or what answers is something else. 3: nothing answers there.`)
-  .action(async (options: { config: string, adminUrl?: string, live?: true }) => {
+It needs no token, and reads nothing of the config but admin.listen, even of one with mistakes in it.
+Ends with 0: yes. 1: no, or what answers is something else, or the file that -c names is not there. 3: nothing answers there.`)
+  .action(async (options: { config: string, adminUrl?: string, live?: true }, verb: Command) => {
     const { health } = await import('./cli/health.js')
-    finish(await health(options, await terminal()))
+    finish(await health({ ...options, isNamed: verb.getOptionValueSource('config') === 'cli' }, await terminal()))
   })
 
 program.command('demo')

@@ -45,6 +45,18 @@ export function parseConfig (text: string, file: string | undefined): Located {
   return { value, contents: document.contents, lines }
 }
 
+/**
+ * The text at a place of a config that may be no good YAML, as far as that can be read, and bounded as above. Nothing else of it
+ * is made data of: an alias elsewhere may lead nowhere.
+ */
+export function textIn (text: string, path: readonly string[]): string | undefined {
+  if (Buffer.byteLength(text) > MAX_CONFIG_BYTES) return undefined
+  const tokens = tokenize(text, new LineCounter())
+  if (tokens === undefined || nestsDeeperThan(tokens, MAX_DEPTH)) return undefined
+  const value = compose(tokens)[0]?.getIn(path)
+  return typeof value === 'string' ? value : undefined
+}
+
 function tokenize (text: string, lines: LineCounter): CST.Token[] | undefined {
   const parser = new Parser(lines.addNewLine)
   const tokens: CST.Token[] = []

@@ -65,3 +65,7 @@ t.test('as PID 1, which has no signal handling but its own, serve ends with 0 on
 t.test('a config that is not there: what to do, also in a container', async (t) => {
   t.match(await runCli(t, [], { env: { MCP_VALET_CONFIG: '/etc/mcp-valet/none.yaml' } }), { code: 1, stderr: /none\.yaml there is no such file \(in a container: mount yours there, read-only\)/ })
 })
+
+t.test('health -c of a file that is not there asks nobody', async (t) => {
+  t.match(await runCli(t, ['health', '-c', '/nonexistent/valet.yaml']), { code: 1, stdout: '', stderr: /^error: \/nonexistent\/valet\.yaml is not there/ })
+})

@@ -8,7 +8,7 @@ import t, { type Test } from 'tap'
 import { health } from '../../../src/cli/health.js'
 import { createPalette } from '../../../src/cli/terminal.js'
 
-async function ask (options: { config?: string, adminUrl?: string, live?: boolean }) {
+async function ask (options: { config?: string, isNamed?: boolean, adminUrl?: string, live?: boolean }) {
   let [out, err] = ['', '']
   const terminal = { out: (text: string) => { out += text }, err: (text: string) => { err += text }, isTerminal: false, palette: createPalette(false) }
   const code = await health({ config: '/nonexistent/valet.yaml', ...options }, terminal)
@@ -75,6 +75,32 @@ t.test('the config says where: a port, every address, a unix socket', async (t) 
   }
   await writeFile(config, 'admin: { listen: "127.0.0.1:0" }\n')
   t.match(await ask({ config }), { code: 1, err: /port 0.*--admin-url/ })
+})
+
+t.test('a config with a mistake in it still says where, as far as it can be read', async (t) => {
+  const config = join(await folder(t), 'valet.yaml')
+  const at = await serve(t, saying(200, { status: 'ready' }))
+  for (const spoilt of ['upstreams: [\n', 'upstreams: { tools: { url: "x" }\n', '\tx: 1\n', 'upstreams: !x\n  a: *none\n', 'a: 1\na: 2\n', 'x: "\\q"\n', 'b: c: d\n']) {
+    await writeFile(config, `admin:\n  listen: ${at}\n${spoilt}`)
+    t.same(await ask({ config }), { code: 0, out: 'ready\n', err: '' }, spoilt)
+  }
+})
+
+t.test('where even that cannot be read, it says that the default was asked', async (t) => {
+  const config = join(await folder(t), 'valet.yaml')
+  for (const text of ['}{', 'admin: [\n', 'admin: { listen: nowhere }\n', 'x'.repeat(1024 * 1024 + 1), '['.repeat(200), undefined]) {
+    await rm(config, { force: true })
+    if (text !== undefined) await writeFile(config, text)
+    t.match((await ask({ config })).err, /^warning: the config could not be read, so the default was asked: 127\.0\.0\.1:8402\n/, String(text).slice(0, 30))
+  }
+  await writeFile(config, 'admin: {}\n')
+  t.notMatch((await ask({ config })).err, 'could not be read', 'here the default is what is meant')
+})
+
+t.test('a file that is named and not there is told, and nobody is asked', async (t) => {
+  const dir = await folder(t)
+  t.match(await ask({ config: join(dir, 'none.yaml'), isNamed: true }), { code: 1, out: '', err: /^error: .*none\.yaml is not there, .*--admin-url/ })
+  t.match(await ask({ config: dir, isNamed: true }), { code: 1, out: '', err: /cannot be read \(EISDIR\)/ })
 })
 
 t.test('a config that cannot be read leaves the default', async (t) => {
