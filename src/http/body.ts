@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { ValetError } from '../errors.js'
+import { ByteCollector } from '../upstream/byte-collector.js'
 
 type Done = (error: ValetError | undefined, body?: Buffer) => void
 
@@ -34,18 +35,17 @@ export function readBody (request: IncomingMessage, limit: number, done: Done): 
 }
 
 async function readOn (payload: IncomingMessage, begun: Buffer, limit: number): Promise<Buffer> {
-  const pieces = [begun]
-  let length = begun.length
+  const body = new ByteCollector()
+  body.add(begun)
   // Leaving the loop must not close the connection: a refusal has still to go out on it.
   const rest = payload.iterator({ destroyOnReturn: false })
   try {
     for await (const piece of rest as AsyncIterable<Buffer>) {
-      length += piece.length
-      if (length > limit) throw new ValetError('ERR_BODY_TOO_LARGE')
-      pieces.push(piece)
+      if (body.length + piece.length > limit) throw new ValetError('ERR_BODY_TOO_LARGE')
+      body.add(piece)
     }
   } catch (error) {
     throw error instanceof ValetError ? error : new ValetError('ERR_BODY_INVALID')
   }
-  return Buffer.concat(pieces, length)
+  return body.whole()
 }

@@ -3,6 +3,7 @@ import type { Exchange } from '../exchange.js'
 import { fittingPattern } from '../mcp/answer-pattern.js'
 import { EventStream, TooLong } from '../mcp/event-stream.js'
 import type { Answer } from './attempt.js'
+import { ByteCollector } from './byte-collector.js'
 import { isEventStream, isJson, unreadable } from './readable.js'
 
 /** Bytes of an answer that are kept to find out what it says: no refusal is longer. */
@@ -33,13 +34,11 @@ export function beginningOf ({ status, headers }: Answer, exchange: Exchange, pa
  */
 export class Beginning {
   readonly isStream: boolean
-  /** What has come, as it came. */
-  readonly pieces: Buffer[] = []
   /** Which pattern it fits, once that is known; undefined where none. */
   fitting: number | undefined
   readonly #fitting: (text: Buffer) => number | undefined
   readonly #events: EventStream | undefined
-  #length = 0
+  readonly #kept = new ByteCollector()
   #decided = false
 
   /** @param fitting which pattern a JSON-RPC message fits */
@@ -49,18 +48,22 @@ export class Beginning {
     this.#events = isStream ? new EventStream((data) => this.#event(data), LONGEST) : undefined
   }
 
+  /** What has come. */
+  get pieces (): readonly Buffer[] {
+    return this.#kept.pieces()
+  }
+
   /** @returns whether it is known now */
   write (chunk: Buffer): boolean {
-    this.pieces.push(chunk)
-    this.#length += chunk.length
+    this.#kept.add(chunk)
     this.#read(chunk)
-    return this.#decided || this.#length > LONGEST
+    return this.#decided || this.#kept.length > LONGEST
   }
 
   /** There is no more of it. */
   end (): void {
     if (this.#events !== undefined) this.#events.end()
-    else this.fitting = this.#fitting(Buffer.concat(this.pieces))
+    else this.fitting = this.#fitting(this.#kept.whole())
   }
 
   #read (chunk: Buffer): void {

@@ -6,6 +6,7 @@ import { EventStream, TooLong } from '../mcp/event-stream.js'
 import { JsonError } from '../mcp/json-reader.js'
 import { withoutHidden } from '../mcp/tool-list.js'
 import { asEvents, withMessages } from '../mcp/unknown-tool.js'
+import { ByteCollector } from './byte-collector.js'
 import type { Delivery } from './deliver.js'
 import { beginsAsJson, isEventStream, isJson, unframed, unreadable, type Headers } from './readable.js'
 
@@ -45,8 +46,7 @@ export class Screen implements Dispatcher.DispatchHandler {
   readonly #clock: Clock
   readonly #rewrite: (text: Buffer) => Buffer
   #way: Way = { kind: 'plain' }
-  #pieces: Buffer[] = []
-  #length = 0
+  #kept = new ByteCollector()
 
   constructor (delivery: Delivery, exchange: Exchange, policy: ToolPolicy, clock: Clock) {
     this.#delivery = delivery
@@ -95,9 +95,8 @@ export class Screen implements Dispatcher.DispatchHandler {
   }
 
   #keep (controller: Controller, way: Whole, chunk: Buffer): void {
-    this.#length += chunk.length
-    if (this.#length > LONGEST_READ) throw new TooLong()
-    this.#pieces.push(chunk)
+    if (this.#kept.length + chunk.length > LONGEST_READ) throw new TooLong()
+    this.#kept.add(chunk)
     if (way.certain) return
     const json = beginsAsJson(chunk)
     if (json === undefined) return
@@ -107,14 +106,14 @@ export class Screen implements Dispatcher.DispatchHandler {
     }
     this.#way = { kind: 'plain' }
     this.#delivery.onResponseStart(controller, way.status, way.headers)
-    for (const piece of this.#take()) this.#delivery.onResponseData(controller, piece)
+    for (const piece of this.#take().pieces()) this.#delivery.onResponseData(controller, piece)
   }
 
   /** All of an answer is there: what of it may be seen goes out at once, with a length of its own. */
   #deliver (controller: Controller, { status, headers, since }: Whole): void {
     this.#exchange.holding += this.#clock.elapsed() - since
     const { owed } = this.#exchange
-    const text = Buffer.concat(this.#take())
+    const text = this.#take().whole()
     const seen = this.#rewrite(text)
     const body = owed.length > 0 && status < 300 && (text.length === 0 || isJson(headers)) ? withMessages(seen, owed) : seen
     if (body === text) this.#delivery.onResponseStart(controller, status, headers)
@@ -130,10 +129,10 @@ export class Screen implements Dispatcher.DispatchHandler {
     if (bytes.length > 0) this.#delivery.onResponseData(controller, bytes)
   }
 
-  #take (): Buffer[] {
-    const pieces = this.#pieces
-    this.#pieces = []
-    return pieces
+  #take (): ByteCollector {
+    const kept = this.#kept
+    this.#kept = new ByteCollector()
+    return kept
   }
 
   /** What cannot be read is not let by unread. */

@@ -5,6 +5,7 @@ import { connect } from 'node:net'
 import t from 'tap'
 import { call, errorCode, rpc } from '../helpers/call.js'
 import { listening, startFlow, startRawUpstream, startRotating, rawAnswer } from '../helpers/peers.js'
+import { requestText, sendRaw } from '../helpers/raw.js'
 import { startUpstream } from '../helpers/upstream.js'
 
 /** A body that two sockets' buffers do not swallow whole. */
@@ -37,6 +38,19 @@ t.test('row 28: a body of exactly body_limit goes through, in chunks and with a 
   t.equal((await call(url, { key, body: full, headers: { 'content-length': '1024' } })).status, 200)
   t.equal((await call(url, { key, body: full, headers: { 'transfer-encoding': 'chunked' } })).status, 200)
   t.same(upstream.seen.map(({ body }) => body.length), [1024, 1024])
+})
+
+t.test('row 28: a body in chunks of a byte arrives as it was sent', async (t) => {
+  const upstream = await startUpstream(t)
+  const { url, key } = await startFlow(t, upstream.origin)
+  const body = Buffer.from(rpc('ping', { x: randomBytes(50_000).toString('hex') }))
+  const chunks = [...body].map((byte) => Buffer.from([0x31, 0x0d, 0x0a, byte, 0x0d, 0x0a]))
+  const answer = await sendRaw(url, Buffer.concat([
+    Buffer.from(requestText(`POST ${new URL(url).pathname} HTTP/1.1`, ['Host: localhost', `X-Session-Key: ${key}`, 'Content-Type: application/json', 'Transfer-Encoding: chunked'])),
+    ...chunks, Buffer.from('0\r\n\r\n'),
+  ]))
+  t.equal(answer.status, 200)
+  t.ok(upstream.seen[0]?.body.equals(body))
 })
 
 t.test('row 28: what type a body says it is, and whether it says so, is for the upstream to judge', async (t) => {

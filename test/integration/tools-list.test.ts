@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { gzipSync } from 'node:zlib'
 import type { ServerResponse } from 'node:http'
@@ -51,6 +51,18 @@ t.test('T1: an answer without a list passes byte for byte, head included', async
       t.same([answer.status, answer.body, answer.headers.digest, answer.headers['content-length']], [200, body, 'x', String(body.length)], body)
     }
   }
+})
+
+t.test('T1: an answer in chunks of a byte is read as any other', async (t) => {
+  const description = randomBytes(50_000).toString('hex')
+  const list = listOf(NAMES, 1, { _meta: { description } })
+  const { url, key } = await start(t, (_seen, response) => {
+    response.writeHead(200, { ...JSON_TYPE, 'transfer-encoding': 'chunked' }).flushHeaders()
+    response.socket?.end(Buffer.concat([...[...Buffer.from(list)].map((byte) => Buffer.from([0x31, 0x0d, 0x0a, byte, 0x0d, 0x0a])), Buffer.from('0\r\n\r\n')]))
+  })
+  const answer = await call(url, { key })
+  t.same(namesIn(answer), SEEN)
+  t.equal(answer.json().result._meta.description, description)
 })
 
 t.test('T1: what is no JSON and no event stream passes as it comes', async (t) => {

@@ -5,6 +5,8 @@ import t, { type Test } from 'tap'
 import { pause, systemClock } from '../../../src/clock.js'
 import { ValetError } from '../../../src/errors.js'
 import { readBody } from '../../../src/http/body.js'
+import { bytesHeld } from '../../helpers/memory.js'
+import { eventually } from '../../helpers/peers.js'
 
 const LIMIT = 100_000
 
@@ -15,14 +17,17 @@ interface Reader {
   waited: boolean
   /** Whether Node has nothing more of it to give. */
   ended: boolean
+  /** Bytes that have come on its connection and have been taken up. */
+  taken: () => number
 }
 
 /** A server that reads one body, and a connection to it. The outcome is the body, or the code of the refusal. */
 async function startReader (t: Test): Promise<Reader> {
   const server = createServer()
-  const reader = { waited: false, ended: false }
+  const reader = { waited: false, ended: false, taken: () => 0 }
   const outcome = new Promise<Buffer | string | undefined>((resolve) => {
     server.on('request', (request, response) => {
+      reader.taken = () => request.readableLength > 0 ? 0 : request.socket.bytesRead
       request.on('newListener', (name) => { reader.waited ||= name === 'readable' })
       request.on('end', () => { reader.ended = true })
       readBody(request, LIMIT, (error, body) => {
@@ -82,6 +87,23 @@ t.test('row 28: a longer one is refused, whether it says so or not', async (t) =
   t.equal(await read(t, head(`content-length: ${LIMIT + 1}`)), 'ERR_BODY_TOO_LARGE', 'before any of it has come')
   t.equal(await read(t, head('transfer-encoding: chunked') + chunk(over) + chunk('')), 'ERR_BODY_TOO_LARGE')
   t.equal(await read(t, head('transfer-encoding: chunked'), chunk('x'.repeat(LIMIT)), chunk('x')), 'ERR_BODY_TOO_LARGE', 'by its last byte')
+})
+
+t.test('row 28: one in chunks of a byte takes little room beside its bytes', async (t) => {
+  const LENGTH = 50_000
+  const reader = await startReader(t)
+  const { socket, outcome } = reader
+  const begun = head('transfer-encoding: chunked')
+  socket.write(begun)
+  await eventually(() => reader.taken() > 0, 'its head')
+  const before = bytesHeld()
+  const chunks = Buffer.from('1\r\nx\r\n'.repeat(LENGTH))
+  socket.write(chunks)
+  await eventually(() => reader.taken() === begun.length + chunks.length, 'all but its end')
+  const held = bytesHeld() - before
+  t.ok(held < 50 * LENGTH, `${held} bytes are held for ${LENGTH}`)
+  socket.write('0\r\n\r\n')
+  t.same(await outcome, Buffer.alloc(LENGTH, 'x'))
 })
 
 t.test('row 28: one that breaks off is none', async (t) => {

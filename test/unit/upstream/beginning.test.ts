@@ -3,6 +3,7 @@ import t from 'tap'
 import { Credential } from '../../../src/credential/credential.js'
 import { Exchange, type RpcSummary } from '../../../src/exchange.js'
 import { Secret } from '../../../src/secret.js'
+import { bytesHeld } from '../../helpers/memory.js'
 import { Beginning, beginningOf, mayHideRefusal } from '../../../src/upstream/beginning.js'
 
 const PATTERNS = [{ error: { code: -32001 } }]
@@ -104,4 +105,13 @@ t.test('F2: wherever an answer is cut in pieces, the same is found and no byte i
 t.test('F2: a fault of ours is none of the stream', async (t) => {
   const beginning = new Beginning(true, () => { throw new TypeError('a fault') })
   t.throws(() => beginning.write(Buffer.from('data: x\n\n')), TypeError)
+})
+
+t.test('row 43: a beginning that comes byte by byte takes no more room than its bytes, a few times over', async (t) => {
+  const beginning = begin('application/json') as Beginning
+  const before = bytesHeld()
+  for (let nth = 0; nth < LONGEST; nth++) beginning.write(Buffer.from(' '))
+  const held = bytesHeld() - before
+  t.ok(held < 10 * LONGEST, `${held} bytes are held for ${LONGEST}`)
+  t.equal(Buffer.concat(beginning.pieces).length, LONGEST)
 })

@@ -6,6 +6,7 @@ import { Exchange } from '../../../src/exchange.js'
 import type { Delivery } from '../../../src/upstream/deliver.js'
 import { Screen } from '../../../src/upstream/screen.js'
 import { manualClock } from '../../helpers/manual-clock.js'
+import { bytesHeld } from '../../helpers/memory.js'
 import { listOf } from '../../helpers/tool-server.js'
 
 const JSON_TYPE = { 'content-type': 'application/json' }
@@ -63,4 +64,16 @@ t.test('O1: the time in which an answer arrives that must be read whole is the u
   t.equal(exchange.holding, 700)
   t.equal(exchange.overhead(), 0)
   t.match(told, [[200, { 'content-length': String(listOf(['add']).length) }], listOf(['add']), 'end'])
+})
+
+t.test('row 43: an answer that comes byte by byte takes no more room than its bytes, a few times over', async (t) => {
+  const text = listOf(['add', 'admin'], 1, { _meta: { long: 'x'.repeat(100_000) } })
+  const { told, controller, screen } = scene()
+  screen.onResponseStart(controller, 200, JSON_TYPE)
+  const before = bytesHeld()
+  for (const byte of Buffer.from(text)) screen.onResponseData(controller, Buffer.from([byte]))
+  const held = bytesHeld() - before
+  t.ok(held < 10 * text.length, `${held} bytes are held for ${text.length}`)
+  screen.onResponseEnd(controller)
+  t.equal(told[1], listOf(['add'], 1, { _meta: { long: 'x'.repeat(100_000) } }))
 })
