@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js'
@@ -127,6 +128,9 @@ t.test('T1: an agent of 2024-11-05 hears of what it may not under a config that 
 
 const STRANGE: Record<string, [headers: Record<string, string>, stream: string]> = {
   'in an event behind the first one': [{}, 'event: endpoint\ndata: /messages\n\nevent: endpoint\ndata: http://127.0.0.1:1/\n\n'],
+  'behind a byte order mark, in an event that is too long': [{}, Buffer.from(`\ufeffevent: endpoint\ndata: http://127.0.0.1:1/\nx: ${'a'.repeat(100_000)}\n\n`).toString('latin1')],
+  'behind a byte order mark': [{}, Buffer.from('\ufeffevent: endpoint\ndata: http://127.0.0.1:1/\n\n').toString('latin1')],
+  'behind a mark that was encoded twice': [{}, Buffer.from('\u00ef\u00bb\u00bfevent: endpoint\ndata: http://127.0.0.1:1/\n\n').toString('latin1')],
   'in an event behind a message': [{}, 'data: {}\n\nevent: endpoint\ndata: http://127.0.0.1:1/\n\n'],
   'of a type that only some clients read': [{ 'content-type': 'text/event-streams' }, 'event: endpoint\ndata: http://127.0.0.1:1/\n\n'],
   'with the origin of its server in a blob': [{}, 'event: endpoint\ndata: blob:ORIGIN/x\n\n'],
@@ -140,7 +144,8 @@ for (const [what, [headers, stream]] of Object.entries(STRANGE)) {
 upstreams: { old: { url: "${upstream.origin}/sse" } }
 principals: { alice: { credentials: { old: { type: api_token, token: { env: TOKEN } } } } }
 `, { env: { TOKEN: freshToken() } })
-    const seen = await call(`${sidecar.proxyUrl}/old/mcp`, { method: 'GET', key: await sidecar.keyFor('alice') }).then(({ status, body }) => `${status} ${body}`, () => 'cut')
+    const stays = sleep(10_000, 'open', { ref: false })
+    const seen = await Promise.race([stays, call(`${sidecar.proxyUrl}/old/mcp`, { method: 'GET', key: await sidecar.keyFor('alice') }).then(({ status, body }) => `${status} ${body}`, () => 'cut')])
     t.match(seen, /^(?:cut|502 .*ERR_UPSTREAM_INVALID)/)
     t.match(sidecar.events.find(({ event }) => event === 'failed'), { code: 'ERR_UPSTREAM_INVALID', reason: /stream/ })
   })

@@ -24,6 +24,9 @@ const STREAMS: Record<string, [came: string, left: string]> = {
   'an end without its blank line': ['event: endpoint\ndata: /m\n', 'event: endpoint\ndata: /m\n'],
   'nothing but comments': [': a\n: b\n', ': a\n: b\n'],
   nothing: ['', ''],
+  'behind a byte order mark': ['\ufeffevent: endpoint\ndata: /m\n\n', '\ufeffevent: endpoint\ndata: /sidecar?was=%2Fm\n\n'],
+  'behind a mark that was encoded twice, which parsers pass over too': ['\ufeff\u00ef\u00bb\u00bfevent: endpoint\r\ndata: /m\r\n\r\n', '\ufeff\u00ef\u00bb\u00bfevent: endpoint\ndata: /sidecar?was=%2Fm\n\n'],
+  'nothing but the beginning of a mark': ['\ufeff\u00ef', '\ufeff\u00ef'],
 }
 
 for (const [name, [came, left]] of Object.entries(STREAMS)) {
@@ -42,6 +45,12 @@ t.test('row 31: comments leave as they come, so that a silent stream is kept ali
     [': ping\n', '\n', '', ': ping\n\n', '', 'event: endpoint\ndata: /sidecar?was=%2Fm\n\n', 'rest', ''])
 })
 
+t.test('T2: an endpoint whose lines end in CR leaves at once, and an LF behind it with nothing', async (t) => {
+  t.same(pass(['event: endpoint\rdata: /m\r\r', 'data: x\r\r'].map((text) => Buffer.from(text))), ['event: endpoint\ndata: /sidecar?was=%2Fm\n\n', 'data: x\r\r', ''])
+  t.same(pass(['event: endpoint\r\ndata: /m\r\n\r', '\n', '\n', 'data: x\n\n'].map((text) => Buffer.from(text))), ['event: endpoint\ndata: /sidecar?was=%2Fm\n\n', '', '\n', 'data: x\n\n', ''])
+  t.same(pass([': ping\r', '\n', ': ping\r\r', 'data: x\r\r'].map((text) => Buffer.from(text))), [': ping\r', '\n', ': ping\r\r', 'data: x\r\r', ''])
+})
+
 t.test('row 43: what is too long for an endpoint goes as it came, and is not kept', async (t) => {
   const long = `event: message\ndata: ${'a'.repeat(20_000)}\n\n`
   const half = Buffer.from(long).subarray(0, 10_000)
@@ -54,6 +63,8 @@ const LATE: Record<string, string> = {
   'behind the first one': 'event: endpoint\ndata: /m\n\n: and\nevent:endpoint\r\ndata: http://elsewhere/\r\n\r\n',
   'named behind its data': 'data: {}\n\ndata: http://elsewhere/\revent: endpoint\r\r',
   'behind what is too long': `data: ${'a'.repeat(20_000)}\n\nevent: endpoint\ndata: http://elsewhere/\n\n`,
+  'behind a byte order mark, and that is too long': `\ufeffevent: endpoint\ndata: http://elsewhere/\nx: ${'a'.repeat(70_000)}\n\n`,
+  'behind a mark that was encoded twice, and that is too long': `\u00ef\u00bb\u00bfevent: endpoint\ndata: http://elsewhere/\nx: ${'a'.repeat(70_000)}\n\n`,
   'that is too long, however': `${': hi\n'.repeat(9)}event: endpoint\ndata: http://elsewhere/?${'a'.repeat(70_000)}\n\n`,
 }
 
