@@ -5,8 +5,11 @@ import type { Vault } from './state/vault.js'
 import type { Emit } from './telemetry/events.js'
 
 export interface Following {
-  /** Takes up whatever has been heard, and from now on what is. */
-  begin (parts: { readonly sessions: SessionBook, readonly principals: Principals, readonly emit: Emit }): void
+  /**
+   * Takes up whatever has been heard, and from now on what is.
+   * @param taken is told of each time
+   */
+  begin (parts: { readonly sessions: SessionBook, readonly principals: Principals, readonly emit: Emit, taken (): void }): void
   stop (): void
 }
 
@@ -33,9 +36,12 @@ export function follow (vault: Vault, clock: Clock): Following {
   }
   const stop = vault.watch((name) => heed(name))
   return {
-    begin ({ sessions, principals, emit }) {
+    begin ({ sessions, principals, emit, taken }) {
       heed = (name) => {
-        takeUp(name, sessions, principals).then(() => { if (waiting.size === 0) failures = 0 }, (error: unknown) => {
+        takeUp(name, sessions, principals).then(() => {
+          if (waiting.size === 0) failures = 0
+          taken()
+        }, (error: unknown) => {
           waiting.add(name)
           if (cancel !== undefined) return
           if (failures === 0) emit({ event: 'warning', reason: error instanceof Error ? error.message : 'a change in the state could not be read' })

@@ -26,6 +26,9 @@ import { RecentEvents } from './telemetry/recent.js'
 import type { Tracing } from './telemetry/tracing.js'
 import { VERSION } from './version.js'
 
+/** Events with which the rules on tools may have changed. */
+const CHANGES_RULES: ReadonlySet<ValetEvent['event']> = new Set(['principal_put', 'principal_deleted', 'reloaded'])
+
 /** A sidecar that runs. */
 export interface Sidecar extends Control {
   /** Where agents call: `http://127.0.0.1:8401`, or `unix:/path.sock`; an upstream's path goes behind it. */
@@ -80,7 +83,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   const following = follow(vault, clock)
   const metrics = createMetrics(VERSION, () => principals.census(current.config.upstreams.keys(), clock.now()))
   const recent = new RecentEvents(clock)
-  const emit = emitter(metrics, [(event) => recent.observe(event), ...listenersOf(options)])
+  const emit = emitter(metrics, [(event) => recent.observe(event), (event) => { if (CHANGES_RULES.has(event.event)) calls.endOutdated() }, ...listenersOf(options)])
   const principals = new Principals({ configured: config.principals.values(), complete: config.complete, types, vault, clock, emit })
   const calls = new OpenCalls({ clock, emit })
   const front = new Listener(limits, frontErrors(emit).clientErrorHandler)
@@ -120,7 +123,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
     const { directory, sessions } = await openSessions({ config, vault, principals, clock, emit, calls })
     const lasting: Lasting = { vault, principals, directory, sessions, calls, limits, clock, emit, streams: new Map(), upstreamNow: (name) => current.config.upstreams.get(name) }
     const control: Control = { sessions, principals, credentials: principals.credentials }
-    following.begin({ sessions, principals, emit })
+    following.begin({ sessions, principals, emit, taken: calls.endOutdated.bind(calls) })
     await checkAdminToken(config.admin.token, emit)
 
     const goOn = async (next: Config): Promise<void> => {
@@ -146,6 +149,8 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
     })
     succeed(new Generation(config, lasting))
     const policies = new ToolPolicies(principals.toolsOf.bind(principals))
+    calls.rulesOf = ({ caller, upstream: name }, upstream = current.config.upstreams.get(name)) =>
+      upstream === undefined ? undefined : policies.rulesFor(caller?.subject === undefined && caller !== undefined ? directory.current(caller) : caller, upstream)
     proxyUrl = await front.listen(config.listen, createFront({
       ...lasting,
       routing: () => current.routing,

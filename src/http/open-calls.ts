@@ -1,11 +1,20 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { FastifyReply } from 'fastify'
 import type { Clock } from '../clock.js'
+import type { ToolRules, UpstreamConfig } from '../config/config.js'
 import { ValetError, type ErrorCode } from '../errors.js'
 import type { Caller, Exchange } from '../exchange.js'
 import type { Emit } from '../telemetry/events.js'
 import { answered, fail } from './conclude.js'
 
-interface OpenCall { readonly exchange: Exchange, readonly reply: FastifyReply, readonly routing: object, cancelExpiry: (() => void) | undefined }
+interface OpenCall {
+  readonly exchange: Exchange
+  readonly reply: FastifyReply
+  readonly routing: object
+  cancelExpiry: (() => void) | undefined
+  /** On tools, as its policy was made of them. */
+  rules: readonly ToolRules[] | undefined
+}
 
 /** The calls under way on the agents' listener, so that those of a session can be ended with it. */
 export class OpenCalls {
@@ -16,6 +25,8 @@ export class OpenCalls {
   readonly #calls: OpenCall[] = []
   /** How many of them each routing has, and who waits for the last of those. */
   readonly #left = new WeakMap<object, { count: number, ended: () => void }>()
+  /** The rules on tools that apply to a call as things are now, at this upstream or the one of its name; undefined where there is none. */
+  rulesOf: (exchange: Exchange, upstream?: UpstreamConfig) => readonly ToolRules[] | undefined = () => undefined
   readonly #telemetry: { readonly clock: Clock, readonly emit: Emit }
 
   constructor (telemetry: { readonly clock: Clock, readonly emit: Emit }) {
@@ -35,12 +46,23 @@ export class OpenCalls {
 
   /** Ends the streams that listen, as their server might: agents open them anew, elsewhere. */
   endStreams (): void {
-    for (const { exchange, reply } of [...this.#calls]) {
-      if (exchange.gone || !listens(exchange) || !reply.raw.headersSent) continue
-      answered(exchange, this.#telemetry)
-      exchange.gone = true
-      reply.raw.end()
-      exchange.abort?.(new Error('mcp-valet is stopping'))
+    for (const call of [...this.#calls]) if (listens(call.exchange) && call.reply.raw.headersSent) this.#close(call, 'mcp-valet is stopping')
+  }
+
+  /** Answers to calls to come may arrive on this one, and are read under the rules that it began under. */
+  keepRules (exchange: Exchange, upstream: UpstreamConfig): void {
+    const call = this.#calls[exchange.slot]
+    if (call !== undefined) call.rules = this.rulesOf(exchange, upstream)
+  }
+
+  /** Rules on tools may have changed: ends, as `endStreams`, those that began under others. */
+  endOutdated (): void {
+    for (const call of [...this.#calls]) {
+      const { exchange, reply, rules } = call
+      const now = rules === undefined ? undefined : this.rulesOf(exchange)
+      if (now === undefined || isDeepStrictEqual(now, rules)) continue
+      if (reply.raw.headersSent) this.#close(call, 'the rules on tools have changed')
+      else reply.raw.destroy()
     }
   }
 
@@ -56,7 +78,7 @@ export class OpenCalls {
 
   /** @param routing by which it comes to its end */
   begin (exchange: Exchange, reply: FastifyReply, routing: object): void {
-    exchange.slot = this.#calls.push({ exchange, reply, routing, cancelExpiry: undefined }) - 1
+    exchange.slot = this.#calls.push({ exchange, reply, routing, cancelExpiry: undefined, rules: undefined }) - 1
     this.hold(routing)
   }
 
@@ -115,6 +137,14 @@ export class OpenCalls {
   /** Ends what a session that was revoked has under way, its open streams included. */
   endSession (session: string): void {
     this.endWhere((caller) => caller.session === session)
+  }
+
+  #close ({ exchange, reply }: OpenCall, reason: string): void {
+    if (exchange.gone) return
+    answered(exchange, this.#telemetry)
+    exchange.gone = true
+    reply.raw.end()
+    exchange.abort?.(new Error(reason))
   }
 
   #end ({ exchange, reply }: OpenCall, code: ErrorCode): void {

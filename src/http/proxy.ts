@@ -61,7 +61,7 @@ function taker (options: ProxyOptions): Handler {
  * caller's headers twice, and each answer through a stream of its own, for a tenth of what a call costs in all.
  */
 function forwarder (options: ProxyOptions): (request: FastifyRequest, reply: FastifyReply, bytes: Buffer | undefined) => void {
-  const { policyFor, binding, clock, emit } = options
+  const { policyFor, binding, clock, emit, calls } = options
 
   return (request, reply, bytes) => {
     const { upstream, dispatcher, filter, credentialFor } = request.route as Route
@@ -72,6 +72,7 @@ function forwarder (options: ProxyOptions): (request: FastifyRequest, reply: Fas
     const url = request.raw.url as string
     const opened = openBound(exchange, request.raw, upstream.path, binding)
     const policy = exchange.policy = policyFor(caller, upstream)
+    if (request.method === 'GET') calls.keepRules(exchange, upstream)
     if (policy === undefined || opened === undefined) exchange.readRpcWhenAsked(() => summarize(bytes))
     if (opened === undefined) return fail(exchange, reply, new ValetError('ERR_SESSION_MISMATCH'), options)
     const { session, target = targetOf(url, upstream) } = opened

@@ -57,6 +57,12 @@ export class ToolPolicies {
     return both(policy, this.#compile(caller.tools))
   }
 
+  /** The rules that `find` makes a policy of: those that forbid anything. */
+  rulesFor (caller: Caller | undefined, upstream: Pick<UpstreamConfig, 'tools'>): ToolRules[] {
+    const rules = caller === undefined ? [upstream.tools] : [upstream.tools, ...this.#rulesOf(caller.principal), caller.tools]
+    return rules.filter((one) => one !== undefined).filter((one) => this.#compile(one) !== undefined)
+  }
+
   #compile (rules: ToolRules | undefined): ToolPolicy | undefined {
     if (rules === undefined) return undefined
     let known = this.#compiled.get(rules)

@@ -150,3 +150,40 @@ principals: { alice: { credentials: { old: { type: api_token, token: { env: TOKE
     t.match(sidecar.events.find(({ event }) => event === 'failed'), { code: 'ERR_UPSTREAM_INVALID', reason: /stream/ })
   })
 }
+
+/** An agent that listens on its stream, and what came of it. */
+async function listen (url: string, key: string): Promise<{ readonly came: () => string, readonly ended: () => boolean }> {
+  let [came, ended] = ['', false]
+  const response = await fetch(url, { headers: { 'X-Session-Key': key, accept: 'text/event-stream' } })
+  void (async () => {
+    for await (const piece of response.body as ReadableStream<Uint8Array>) came += Buffer.from(piece).toString()
+    ended = true
+  })().catch(() => { came += 'cut' })
+  await eventually(() => came.includes('endpoint'), 'the endpoint')
+  return { came: () => came, ended: () => ended }
+}
+
+const ALL = { allow: ['*'], deny: [] }
+const FEW = { allow: ['*'], deny: ['admin_*'] }
+
+t.test('T1: streams end once other rules on tools apply to them than those they began under, and no others do', async (t) => {
+  const { server, sidecar, url, config } = await start(t)
+  const [alice, bob, narrow] = [await sidecar.keyFor('alice'), await sidecar.keyFor('bob'), await sidecar.keyFor('alice', 'narrow', FEW)]
+  const streams = [await listen(url, alice), await listen(url, narrow), await listen(url, bob)]
+  const states = (): boolean[] => streams.map(({ ended }) => ended())
+  await sidecar.principals.put('alice', { credentials: {}, tools: ALL })
+  await sidecar.reload(async () => config)
+  await sidecar.principals.put('bob', { credentials: {} })
+  t.same(states(), [false, false, false], 'these rules say the same')
+  await sidecar.principals.put('alice', { credentials: {}, tools: FEW })
+  await eventually(() => streams[0]?.ended() === true && streams[1]?.ended() === true, 'the end of both of her streams')
+  t.same(states(), [true, true, false])
+  t.notMatch(streams.map(({ came }) => came()).join(''), 'cut', 'as a server ends them')
+  await eventually(() => server.openStreams() === 1, 'their end at the server')
+
+  const { client } = await connect(t, url, alice)
+  t.same((await client.listTools(undefined, { timeout: 10_000 })).tools.map(({ name }) => name), ['whoami', 'count'], 'a new one has the new rules')
+  const old = config.upstreams.get('old') as NonNullable<ReturnType<Config['upstreams']['get']>>
+  await sidecar.reload(async () => ({ ...config, upstreams: new Map([['old', { ...old, tools: FEW }]]) }))
+  await eventually(() => streams[2]?.ended() === true, 'the end of his, too, with other rules of the upstream')
+})
