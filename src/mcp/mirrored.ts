@@ -16,8 +16,9 @@ export function contradicts (rawHeaders: readonly string[], body: Body | undefin
     if (!MIRROR.test(rawHeaders[i] as string)) continue
     const name = (rawHeaders[i] as string).toLowerCase().replaceAll('_', '-')
     const value = (rawHeaders[i + 1] as string).trim()
-    if (name === 'mcp-method' && (body?.batch !== false || value !== only?.method)) return true
-    if (name === 'mcp-name' && isOtherTool(value, only)) return true
+    // Of no single message there is nothing that it could repeat.
+    if (body?.batch !== false) return true
+    if (name === 'mcp-method' ? value !== only?.method : isOtherTool(value, only)) return true
   }
   return false
 }

@@ -126,6 +126,7 @@ const MIRRORS: typeof HEADERS = [
   ['with a name that is encoded badly', { 'mcp-method': 'tools/call', 'mcp-name': '=?base64?c2VhcmNo' }, FINE],
   ['with a method in another case', { 'mcp-method': 'Tools/Call' }, FINE],
   ['with a header as CGI servers read it', { mcp_method: 'tools/call', mcp_name: 'admin' }, FINE],
+  ['in a batch with a name for one', { 'mcp-name': 'search' }, `[${FINE}]`],
   ['in a batch with a header for one', { 'mcp-method': 'tools/call', 'mcp-name': 'search' }, `[${FINE}]`],
 ]
 
