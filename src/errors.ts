@@ -94,7 +94,7 @@ export const ERRORS = {
   ERR_UPSTREAM_UNREACHABLE: {
     status: 502,
     rpc: -32013,
-    message: 'The MCP server cannot be reached: check that it runs, and its url in the config of mcp-valet.',
+    message: 'The MCP server cannot be reached, or broke off before it answered and may have carried out the call: check that it runs, and its url in the config of mcp-valet.',
   },
   ERR_UPSTREAM_TIMEOUT: {
     status: 504,

@@ -142,6 +142,18 @@ upstreams:
   t.equal(plain.seen.length, 0)
 })
 
+t.test('row 55: of a call that was sent, and whose connection broke, agent and log hear that it may have been carried out', async (t) => {
+  for (const part of ['', 'HTTP/1.1 100 Continue\r\n\r\n']) {
+    const upstream = await startUpstream(t, (_seen, response) => { response.socket?.end(part) })
+    const sidecar = await startSidecar(t, `upstreams: { tools: { url: "${upstream.origin}/mcp", anonymous: [no_principal] } }`)
+    const answer = await call(`${sidecar.proxyUrl}/tools/mcp`)
+    t.equal(errorCode(answer), 'ERR_UPSTREAM_UNREACHABLE')
+    t.match(answer.body, /may have carried out the call/)
+    t.match(await sidecar.until((event) => event.event === 'failed'), { reason: /^UND_ERR_SOCKET: .*may have been carried out$/ })
+    t.equal(upstream.seen.length, 1, 'it is not sent again')
+  }
+})
+
 t.test('row 55: an upstream that is down, or misconfigured, at the start harms no other and is called once it is there', async (t) => {
   const good = await startUpstream(t)
   const ca = `${t.testdir({})}/ca.pem`

@@ -11,13 +11,29 @@ t.test('row 55: each failure of an upstream has one code for agents and its own 
     ['UND_ERR_HEADERS_OVERFLOW', 'ERR_UPSTREAM_INVALID'], ['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'ERR_UPSTREAM_INVALID'],
     ['UND_ERR_DESTROYED', 'ERR_SHUTTING_DOWN'], ['UND_ERR_CLOSED', 'ERR_SHUTTING_DOWN'],
     ['ECONNREFUSED', 'ERR_UPSTREAM_UNREACHABLE'], ['ENOTFOUND', 'ERR_UPSTREAM_UNREACHABLE'], ['UND_ERR_CONNECT_TIMEOUT', 'ERR_UPSTREAM_UNREACHABLE'],
-    ['DEPTH_ZERO_SELF_SIGNED_CERT', 'ERR_UPSTREAM_UNREACHABLE'],
   ] as const
   for (const [code, expected] of cases) {
     const error = failureOf(coded(code))
     t.same([error.code, error.cause], [expected, code])
   }
   t.same(failureOf(coded(undefined, 'HTTPParserError')).code, 'ERR_UPSTREAM_INVALID')
+})
+
+t.test('row 55: where a code says what to do, the log says it too', async (t) => {
+  const cases = [
+    ['DEPTH_ZERO_SELF_SIGNED_CERT', /tls\.ca /], ['SELF_SIGNED_CERT_IN_CHAIN', /tls\.ca /], ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', /tls\.ca /], ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', /tls\.ca /],
+    ['CERT_HAS_EXPIRED', /expired: renew it/], ['CERT_NOT_YET_VALID', /clocks/], ['ERR_TLS_CERT_ALTNAME_INVALID', /tls\.server_name/],
+    ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', /tls\.cert and tls\.key/], ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', /tls\.cert and tls\.key/], ['ERR_SSL_WRONG_VERSION_NUMBER', /http:/],
+    ['UND_ERR_SOCKET', /may have been carried out/], ['ECONNRESET', /may have been carried out/], ['EPIPE', /may have been carried out/],
+  ] as const
+  for (const [code, what] of cases) {
+    const error = failureOf(coded(code))
+    t.equal(error.code, 'ERR_UPSTREAM_UNREACHABLE')
+    t.match(error.cause, what)
+    t.ok(String(error.cause).startsWith(`${code}: `))
+  }
+  t.match(failureOf(coded(undefined, 'HTTPParserError')).cause, /^HTTPParserError: .*https:/)
+  for (const code of ['ECONNREFUSED', 'ENOTFOUND', 'UND_ERR_CONNECT_TIMEOUT']) t.notMatch(failureOf(coded(code)).cause, /carried out/)
 })
 
 t.test('row 55: several addresses tried in vain have the reason of the first', async (t) => {
