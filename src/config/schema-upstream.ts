@@ -16,7 +16,7 @@ export const ToolPolicy = Type.Object({
 
 const timeouts = Type.Object({
   connect: Type.Optional(duration('For the TCP and TLS handshakes.', '5s')),
-  headers: Type.Optional(duration('Until the answer\'s headers are there.', '120s')),
+  headers: Type.Optional(duration('Until the answer\'s headers are there, of each attempt. An interim answer (1xx) begins it anew.', '120s')),
   idle: Type.Optional(durationOrZero('Between two pieces of an answer\'s body. 0: an SSE stream may be silent for ever.', 0)),
 }, { additionalProperties: false, description: 'Time-outs of one attempt.' })
 
@@ -93,7 +93,7 @@ export const Upstream = Type.Object({
     base: Type.Optional(duration('Pause before the first replay; doubled for each further one.', '100ms', 'durationOrZero')),
     max: Type.Optional(duration('The longest pause.', '2s', 'durationOrZero')),
   }, { additionalProperties: false, description: 'Pauses between replays.' })),
-  deadline: Type.Optional(duration('For refresh and replays together, before the response starts.', '30s')),
+  deadline: Type.Optional(duration('For refresh and replays together, before the response starts: a refusal that comes later is not replayed. A replay that has been sent may take timeouts.headers, as the first attempt.', '30s')),
   timeouts: Type.Optional(timeouts),
   body_limit: Type.Optional(text('bodyLimit', 'Above it a call is refused with 413.', {
     default: '4MiB', pattern: '^[0-9]+(B|KiB|MiB|GiB)$', errorMessage: SIZE_EXPECTED,
