@@ -176,3 +176,16 @@ t.test('row 22: without Redis good tokens and known keys stay good, no refresh t
   t.equal((await call(url(far), { key: key.reveal() })).status, 200)
   t.equal(issuer.families.revoked, 0)
 })
+
+t.test('T1: a stream that listens ends once another sidecar has been told other rules on tools', { skip }, async (t) => {
+  const { env, start } = await scene(t, {}, (_seen, response) => { response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': hello\n\n') })
+  const [one, other] = [await start(), await start()]
+  const response = await fetch(url(one), { headers: { 'X-Session-Key': env.KEY as string, accept: 'text/event-stream' } })
+  let ended = false
+  void (async () => {
+    for await (const piece of response.body as ReadableStream<Uint8Array>) t.match(Buffer.from(piece).toString(), ': hello')
+    ended = true
+  })().catch(() => {})
+  await other.principals.put('alice', { credentials: {}, tools: { allow: ['*'], deny: ['admin_*'] } })
+  await eventually(() => ended, 'the end of the stream')
+})
