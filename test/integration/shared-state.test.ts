@@ -122,7 +122,7 @@ t.test('P3: a session that is revoked while another sidecar reads the state is o
   t.equal(sessions.list().length, 1)
   t.ok(await one.sessions.revoke(id))
   await eventually(() => heard.length > 0, 'the news')
-  following.begin({ sessions, principals, emit })
+  following.begin({ sessions, principals, emit, taken: () => {} })
   await eventually(() => sessions.list().length === 0, 'the end of the session')
   following.stop()
 })
