@@ -42,7 +42,8 @@ export interface Sidecar extends Control {
    */
   reload (load: () => Promise<Config>, cause?: ReloadCause): Promise<void>
   /**
-   * Takes up secrets that have changed where they are kept, under the config that there is.
+   * Takes up secrets that have changed where they are kept, under the config that there is. Where session keys or the admin
+   * token cannot be, those stay as they were, and the others are taken up all the same.
    * @param sources as `SecretRef.source` has them
    * @throws as `reload`
    */
@@ -176,8 +177,12 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       ...control,
       reload,
       async secretsChanged (sources) {
-        await reload(async () => current.config, 'secrets')
-        for (const source of sources) await principals.sourceChanged(source)
+        try {
+          await reload(async () => current.config, 'secrets')
+        } finally {
+          // One agent's key that is no good keeps no principal's token from being taken up.
+          for (const source of sources) await principals.sourceChanged(source)
+        }
       },
       close: async ({ linger = 0 } = {}) => { await (closing ??= shutDown(linger)) },
     }

@@ -218,6 +218,28 @@ sessions: [{ principal: alice, agent: planner, key: { file: ${place('key', first
   t.equal((await call(url, { key: second })).status, 200)
 })
 
+t.test('row 52: a session key that is no good keeps no other secret from being taken up, and is told', async (t) => {
+  let good = freshToken()
+  const upstream = await startUpstream(t, guarded((token) => token === good))
+  const key = mintSessionKey().reveal()
+  const dir = t.testdir({})
+  const [keyFile, tokenFile] = [join(dir, 'key'), join(dir, 'token')]
+  writeFileSync(keyFile, key, { mode: 0o600 })
+  writeFileSync(tokenFile, good, { mode: 0o600 })
+  const { sidecar } = await start(t, `${upstreams(upstream.origin)}principals: { alice: { credentials: { tools: { type: api_token, token: { file: ${tokenFile} } } } } }
+sessions: [{ principal: alice, agent: planner, key: { file: ${keyFile} } }]\n`, {})
+  const url = `${sidecar.proxyUrl}/tools/mcp`
+  t.equal((await call(url, { key })).status, 200)
+
+  good = freshToken()
+  writeFileSync(keyFile, 'no key')
+  writeFileSync(tokenFile, good)
+  await t.rejects(sidecar.secretsChanged([`file ${keyFile}`, `file ${tokenFile}`]))
+  t.match(sidecar.events.find(({ event }) => event === 'reload_refused'), { cause: 'secrets', reason: /not a session key/ })
+  t.equal((await call(url, { key })).status, 200, 'under the key that there was')
+  t.notOk(sidecar.events.some(({ event }) => event === 'rejected'), 'with the new token, before the server has refused the old one')
+})
+
 t.test('row 52: serve takes up its files when they change, and on SIGHUP', async (t) => {
   const upstream = await startUpstream(t)
   const dir = t.testdir({})
