@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -219,4 +219,23 @@ t.test('promtool finds nothing wrong with the config of Prometheus', { skip: !ex
   const file = join(dir, basename('prometheus.yml'))
   writeFileSync(file, read('config/prometheus/prometheus.yml').replace('/etc/prometheus/rules', join(root, 'config/prometheus/rules')))
   t.match(execFileSync('/usr/bin/promtool', ['check', 'config', file], { encoding: 'utf8' }), 'SUCCESS')
+})
+
+t.test('examples/compose: what its head says to type makes every secret that the stack asks for, for its owner alone', async (t) => {
+  const text = read('examples/compose/docker-compose.yml')
+  const head = text.slice(0, text.indexOf('\nservices:'))
+  const commands = [...head.matchAll(/^# {3}(\S.*)$/gm)].map((match) => match[1] as string)
+  const dir = t.testdir({ bin: {} })
+  // What a test may not do, and what is not there.
+  writeFileSync(join(dir, 'bin/docker'), '#!/bin/sh\ncase "$1" in run) echo vk_key;; esac\n', { mode: 0o755 })
+  writeFileSync(join(dir, 'bin/sudo'), '#!/bin/sh\necho "$@" >> sudo.log\n', { mode: 0o755 })
+  writeFileSync(join(dir, 'bin/openssl'), '#!/bin/sh\necho random\n', { mode: 0o755 })
+  execFileSync('sh', ['-euc', commands.join('\n')], { cwd: dir, timeout: 10_000, stdio: 'pipe', env: { PATH: `${join(dir, 'bin')}:${String(process.env.PATH)}`, CLIENT_SECRET: 'secret', ALICE_REFRESH_TOKEN: 'token' } })
+  const asked = Object.values(stackOf('examples/compose/docker-compose.yml').secrets ?? {}).map(({ file }) => basename(file)).sort()
+  t.same(readdirSync(join(dir, 'secrets')).sort(), asked)
+  for (const name of asked) {
+    t.equal(statSync(join(dir, 'secrets', name)).mode & 0o777, 0o600, name)
+    t.not(readFileSync(join(dir, 'secrets', name), 'utf8').trim(), '', `${name} holds something`)
+    t.match(readFileSync(join(dir, 'sudo.log'), 'utf8'), new RegExp(`^chown 10001 .*secrets/${name}\\b`, 'm'), `${name} is for the user that mcp-valet runs as`)
+  }
 })
