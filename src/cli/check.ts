@@ -1,4 +1,5 @@
 import { stringify } from 'yaml'
+import { systemClock } from '../clock.js'
 import { checkSecrets } from '../config/check-secrets.js'
 import { ConfigError, loadConfigFile, type ConfigProblem } from '../config/load.js'
 import { effectiveConfig } from '../config/mask.js'
@@ -16,7 +17,7 @@ export async function check ({ config: file, secrets, env }: CheckOptions): Prom
   const warnings: ConfigProblem[] = []
   try {
     const config = await loadConfigFile(file, env, { warn: (warning) => warnings.push(warning) })
-    const problems = secrets ? await checkSecrets(config) : []
+    const problems = secrets ? await checkSecrets(config, { now: systemClock.now(), warn: (warning) => warnings.push(warning) }) : []
     if (warnings.length > 0) process.stderr.write(renderProblems(file, warnings.map((warning) => ({ ...warning, message: `warning: ${warning.message}` }))) + '\n')
     if (problems.length > 0) return refuse(file, problems)
     process.stdout.write(stringify(effectiveConfig(config)))

@@ -1,9 +1,11 @@
 import { readAdminToken } from './admin-token.js'
+import { bearerComplaint, isExpiredJwt, refreshComplaint } from './bearer-token.js'
 import { isSecretRef, type Config, type CredentialConfig, type JsonTemplate, type SecretRef, type SigningKeyConfig, type StateConfig, type TokenEndpointConfig, type UpstreamConfig } from './config.js'
 import { type ConfigProblem, formatPath, type Path } from './problem.js'
 import { readRedisUrl } from './redis-url.js'
 import { SecretRefError } from './secret-ref.js'
 import { readPrivateKey, readSigningKey } from './signing-key.js'
+import { belongTogether, certificateComplaint, notTogether, tlsKeyComplaint } from './tls-material.js'
 import type { Secret } from '../secret.js'
 
 const AT_ONCE = 8
@@ -15,8 +17,26 @@ interface Place {
   /** What is wrong with what is there, in words that go behind its place; it is never shown itself. */
   readonly complaint?: (value: string) => string | undefined
   readonly isSessionKey?: true
+  /** Somebody else puts it there and replaces it: as a JWT it says itself until when it is good. */
+  readonly mayExpire?: true
+  /** Of a client certificate: where that is. */
+  readonly keyOf?: UpstreamConfig['tls']
   /** What is looked at beyond its being there. */
   readonly check?: (text: string) => Promise<unknown>
+}
+
+type Looks = Omit<Place, 'path' | 'ref'>
+
+/** What the grants ask of tokens that they find. */
+const BEARS: Looks = { complaint: bearerComplaint }
+const PUT_THERE: Looks = { ...BEARS, mayExpire: true }
+const REFRESHES: Looks = { complaint: refreshComplaint }
+
+export interface CheckSecretsOptions {
+  /** Milliseconds since the epoch; without it nothing is judged by its age. */
+  readonly now?: number
+  /** Told of each secret that can be used, and likely does not do what is wanted. */
+  readonly warn?: (warning: ConfigProblem) => void
 }
 
 /**
@@ -24,7 +44,7 @@ interface Place {
  * check`. What is read is looked at and let go.
  * @returns problems in the order of the config, without a line, as a Config knows none; empty when all is well
  */
-export async function checkSecrets (config: Config): Promise<ConfigProblem[]> {
+export async function checkSecrets (config: Config, { now, warn = () => {} }: CheckSecretsOptions = {}): Promise<ConfigProblem[]> {
   const places = secretPlaces(config)
   const results: Array<Secret | string> = []
   const queue = places.entries()
@@ -34,9 +54,13 @@ export async function checkSecrets (config: Config): Promise<ConfigProblem[]> {
   await Promise.all(Array.from({ length: AT_ONCE }, worker))
 
   const sessions = new Map<string, Path>()
-  return places.flatMap(({ path, isSessionKey }, index) => {
+  const read = new Map(places.map(({ ref }, index) => [ref, results[index]]))
+  return places.flatMap(({ path, ref, isSessionKey, mayExpire, keyOf }, index) => {
     const result = results[index] as Secret | string
     if (typeof result === 'string') return [problem(path, result)]
+    if (mayExpire === true && now !== undefined && isExpiredJwt(result.reveal(), now)) warn(problem(path, `${ref.source} is a JWT that has expired: put a new one there`))
+    const cert = keyOf?.cert === undefined ? undefined : read.get(keyOf.cert)
+    if (keyOf !== undefined && typeof cert === 'object' && !belongTogether(cert.reveal(), result.reveal())) return [problem(path, `${ref.source} ${notTogether(keyOf)}`)]
     const twin = isSessionKey === true ? sessions.get(result.reveal()) : undefined
     if (twin !== undefined) return [problem(path, `is the same key as ${formatPath(twin)}`)]
     if (isSessionKey === true) sessions.set(result.reveal(), path)
@@ -103,22 +127,26 @@ function sessionKeyComplaint (key: string): string | undefined {
 }
 
 function tlsPlaces (path: Path, tls: UpstreamConfig['tls']): Place[] {
-  return [...one([...path, 'ca'], tls.ca), ...one([...path, 'cert'], tls.cert), ...one([...path, 'key'], tls.key)]
+  return [
+    ...one([...path, 'ca'], tls.ca, { complaint: certificateComplaint }),
+    ...one([...path, 'cert'], tls.cert, { complaint: certificateComplaint }),
+    ...one([...path, 'key'], tls.key, { complaint: tlsKeyComplaint, keyOf: tls }),
+  ]
 }
 
 function credentialPlaces (path: Path, credential: CredentialConfig): Place[] {
-  const at = (key: string, ref: SecretRef | undefined): Place[] => one([...path, key], ref)
+  const at = (key: string, ref: SecretRef | undefined, more?: Looks): Place[] => one([...path, key], ref, more)
   switch (credential.type) {
     case 'api_token':
-      return at('token', credential.token)
+      return at('token', credential.token, PUT_THERE)
     case 'client_credentials':
       return clientPlaces(path, credential)
     case 'refresh_token':
-      return [...clientPlaces(path, credential), ...at('refresh_token', credential.refreshToken), ...at('access_token', credential.accessToken)]
+      return [...clientPlaces(path, credential), ...at('refresh_token', credential.refreshToken, REFRESHES), ...at('access_token', credential.accessToken, BEARS)]
     case 'token_exchange':
-      return [...clientPlaces(path, credential), ...at('subject_token', credential.subjectToken), ...at('actor_token', credential.actorToken)]
+      return [...clientPlaces(path, credential), ...at('subject_token', credential.subjectToken, PUT_THERE), ...at('actor_token', credential.actorToken, PUT_THERE)]
     case 'jwt_bearer':
-      return [...clientPlaces(path, credential), ...isSecretRef(credential.assertion) ? at('assertion', credential.assertion) : [keyPlace(path, credential.assertion)]]
+      return [...clientPlaces(path, credential), ...isSecretRef(credential.assertion) ? at('assertion', credential.assertion, PUT_THERE) : [keyPlace(path, credential.assertion)]]
     case 'signed_jwt':
       return [keyPlace(path, credential)]
     case 'command':
@@ -129,8 +157,8 @@ function credentialPlaces (path: Path, credential: CredentialConfig): Place[] {
       return [
         ...[...credential.headers].flatMap(([name, value]) => typeof value === 'string' ? [] : one([...path, 'headers', name], value)),
         ...credential.body === undefined ? [] : templatePlaces([...path, 'body'], credential.body),
-        ...at('refresh_token', credential.refreshToken),
-        ...at('access_token', credential.accessToken),
+        ...at('refresh_token', credential.refreshToken, REFRESHES),
+        ...at('access_token', credential.accessToken, BEARS),
       ]
   }
 }
@@ -152,6 +180,6 @@ function templatePlaces (path: Path, template: JsonTemplate): Place[] {
   return members.flatMap(([key, member]) => templatePlaces([...path, key], member))
 }
 
-function one (path: Path, ref: SecretRef | undefined): Place[] {
-  return ref === undefined ? [] : [{ path, ref }]
+function one (path: Path, ref: SecretRef | undefined, looks: Looks = {}): Place[] {
+  return ref === undefined ? [] : [{ path, ref, ...looks }]
 }

@@ -1,6 +1,7 @@
 import { Pool } from 'undici'
 import type { Clock } from '../clock.js'
 import type { UpstreamConfig } from '../config/config.js'
+import { checkTlsMaterial } from '../config/tls-material.js'
 import { ValetError } from '../errors.js'
 import { asEvents } from '../mcp/unknown-tool.js'
 import type { Emit } from '../telemetry/events.js'
@@ -68,10 +69,11 @@ export class UpstreamDispatcher {
     }
   }
 
-  /** Makes the pool. Where its certificates cannot be read, calls fail, and each tries again. */
+  /** Makes the pool. Where its certificates cannot be used, calls fail, and each tries again. */
   async open (): Promise<Dispatch> {
     const { url, tls, timeouts } = this.#config
     const connect = await connectOptions(tls, timeouts.connectMs)
+    checkTlsMaterial(tls, connect)
     if (this.#dispatch !== undefined) return this.#dispatch
     this.#pool = new Pool(url.origin, {
       connect,

@@ -1,11 +1,12 @@
 import type { buildConnector } from 'undici'
 import type { SecretRef, TlsConfig } from '../config/config.js'
+import type { TlsTexts } from '../config/tls-material.js'
 
 /**
  * How connections to an upstream are made: verified, always. `tls.ca` replaces the certificates that the system trusts.
  * @throws {SecretRefError} where a file that is named cannot be used
  */
-export async function connectOptions (tls: TlsConfig, connectMs: number): Promise<buildConnector.BuildOptions> {
+export async function connectOptions (tls: TlsConfig, connectMs: number): Promise<buildConnector.BuildOptions & TlsTexts> {
   const [ca, cert, key] = await Promise.all([pem(tls.ca), pem(tls.cert), pem(tls.key)])
   return {
     timeout: connectMs,

@@ -82,3 +82,19 @@ t.test('row 36: an upstream that wants a client certificate and gets none is out
   t.equal(errorCode(answer), 'ERR_UPSTREAM_UNREACHABLE')
   t.same(upstream.seen, [])
 })
+
+t.test('row 36: certificates that cannot be used are told at the start, and where they are mended the next call uses them', async (t) => {
+  const upstream = await startTlsUpstream(t, trusted, ca.cert)
+  const [client, other] = [await makeCertificate(['valet.example'], ca), await makeCertificate(['valet.example'], ca)]
+  const env: Record<string, string> = { CA: ca.cert, CERT: client.cert, KEY: other.key, TOKEN: mintToken() }
+  const sidecar = await startSidecar(t, `
+upstreams: { tools: { url: "https://localhost:${upstream.port}/mcp", tls: { ca: { env: CA }, cert: { env: CERT }, key: { env: KEY } } } }
+principals: { alice: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } } }
+`, { env })
+  const key = await sidecar.keyFor('alice')
+  t.match(await sidecar.until(({ event }) => event === 'warning'), { reason: 'upstream tools cannot be called: env KEY is not the key of the certificate in env CERT' })
+  t.equal(errorCode(await call(`${sidecar.proxyUrl}/tools/mcp`, { key })), 'ERR_UPSTREAM_UNREACHABLE')
+  t.match(await sidecar.until(({ event }) => event === 'failed'), { reason: 'env KEY is not the key of the certificate in env CERT' })
+  env.KEY = client.key
+  t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key })).status, 200)
+})

@@ -1,3 +1,4 @@
+import { isBearerToken, isRefreshToken, LONGEST_TOKEN } from '../../config/bearer-token.js'
 import type { CredentialConfig } from '../../config/config.js'
 import { Secret } from '../../secret.js'
 
@@ -80,24 +81,18 @@ export class GrantError extends Error {
   }
 }
 
-/** b64token of RFC 6750 §2.1. */
-const B64TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/
-/** VSCHAR of RFC 6749 appendix A.17. */
-const VSCHAR = /^[\x20-\x7e]+$/
-const LONGEST_TOKEN = 12 * 1024
-
 /**
  * Takes an access token in, wherever it came from.
  * @throws {GrantError} for anything that could not stand in a header as a bearer token
  */
 export function accessToken (text: unknown, from: string): Secret {
-  if (typeof text === 'string' && text.length <= LONGEST_TOKEN && B64TOKEN.test(text)) return new Secret(text)
+  if (isBearerToken(text)) return new Secret(text)
   throw new GrantError('unavailable', `${from} gave no usable token: it must be 1 to ${LONGEST_TOKEN} characters of A-Z a-z 0-9 - . _ ~ + / = (RFC 6750)`)
 }
 
 /** @throws {GrantError} for anything that RFC 6749 would not call a refresh token */
 export function refreshToken (text: unknown, from: string): Secret {
-  if (typeof text === 'string' && text.length <= LONGEST_TOKEN && VSCHAR.test(text)) return new Secret(text)
+  if (isRefreshToken(text)) return new Secret(text)
   throw new GrantError('unavailable', `${from} gave no usable refresh token: it must be 1 to ${LONGEST_TOKEN} printable characters (RFC 6749)`)
 }
 

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
 import type { GivenCredential, GivenPrincipal } from '../../control.js'
+import { BEARER_EXPECTED, BEARER_PATTERN, LONGEST_TOKEN, PRINTABLE_PATTERN } from '../../config/bearer-token.js'
 import { GIVEN_TYPES } from '../../config/given-credential.js'
 import { record, text } from '../../config/schema-parts.js'
 import { LARGEST_PAGE, USUAL_PAGE } from './page.js'
@@ -10,7 +11,6 @@ import { LONGEST_TTL, TTL_EXPECTED } from './ttl.js'
  * written by its schema, so what is not named here never leaves.
  */
 const CLOSED = { additionalProperties: false } as const
-const LONGEST_TOKEN = 12 * 1024
 const MOST_GLOBS = 1_000
 
 /** A part that the OpenAPI document names once. */
@@ -71,12 +71,12 @@ export const Principal = Type.Object({
 const token = (description: string) => Type.String({
   minLength: 1,
   maxLength: LONGEST_TOKEN,
-  pattern: '^[A-Za-z0-9\\-._~+/]+=*$',
+  pattern: BEARER_PATTERN,
   description,
-  errorMessage: `expected a bearer token (RFC 6750): 1 to ${LONGEST_TOKEN} characters of A-Z a-z 0-9 - . _ ~ + / =`,
+  errorMessage: BEARER_EXPECTED,
 })
 const printable = (most: number, what: string, description: string) => Type.String({
-  minLength: 1, maxLength: most, pattern: '^[\\x20-\\x7e]+$', description, errorMessage: `expected ${what}: 1 to ${most} printable ASCII characters`,
+  minLength: 1, maxLength: most, pattern: PRINTABLE_PATTERN, description, errorMessage: `expected ${what}: 1 to ${most} printable ASCII characters`,
 })
 
 export const GivenCredentialSchema = Type.Object({

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { stringify } from 'yaml'
 import { checkSecrets } from '../../../src/config/check-secrets.js'
+import { makeCertificate } from '../../helpers/tls.js'
 import { loadConfigText } from '../../../src/config/load.js'
 import { effectiveConfig } from '../../../src/config/mask.js'
 import { renderProblems } from '../../../src/config/problem.js'
@@ -108,14 +109,17 @@ t.test('problems, one a line', async (t) => {
 
 t.test('every secret is read, and each that cannot be used is named', async (t) => {
   const pem = (type: 'rsa' | 'ec') => (type === 'rsa' ? generateKeyPairSync('rsa', { modulusLength: 2048 }) : generateKeyPairSync('ec', { namedCurve: 'P-256' })).privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
-  const env = { KEY: 'pem\npem', PEM: pem('rsa'), MAC: 'm'.repeat(32), SUBJECT: 'st', ACTOR: 'at', S: 's', R: 'r', A: 'a', H: 'h', B: 'b', K: `vk_${'a'.repeat(43)}` }
+  const client = await makeCertificate(['valet.example'])
+  const env = { KEY: client.key, PEM: pem('rsa'), MAC: 'm'.repeat(32), SUBJECT: 'st', ACTOR: 'at', S: 's', R: 'r', A: 'a', H: 'h', B: 'b', K: `vk_${'a'.repeat(43)}` }
   const path = join(t.testdir(), 'key')
   writeFileSync(path, 'pem'.repeat(20))
   chmodSync(path, 0o600)
+  const certPath = join(path, '..', 'cert.pem')
+  writeFileSync(certPath, client.cert)
   const keyPath = join(path, '..', 'k.pem')
   writeFileSync(keyPath, pem('ec'))
   chmodSync(keyPath, 0o600)
-  const text = FULL.replace('/k.pem', keyPath).replace('/assertion', path).replace('[helper, --secret, hidden-argument]', `["${process.execPath}", -e, "console.log(1)"]`).replace('/run/my key', path).replace('ca.pem', path).replace('c.pem', path).replace('pass, show, hidden-argument', `${process.execPath}, -e, console.log(1)`)
+  const text = FULL.replace('/k.pem', keyPath).replace('/assertion', path).replace('[helper, --secret, hidden-argument]', `["${process.execPath}", -e, "console.log(1)"]`).replace('/run/my key', path).replace('ca.pem', certPath).replace('c.pem', certPath).replace('pass, show, hidden-argument', `${process.execPath}, -e, console.log(1)`)
   t.strictSame(await checkSecrets(loadConfigText(text, { env })), [])
 
   const problems = await checkSecrets(loadConfigText(FULL, { env: {} }))

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { parse, stringify } from 'yaml'
+import { makeCa } from '../../helpers/tls.js'
 import { checkSecrets } from '../../../src/config/check-secrets.js'
 import { loadConfigText } from '../../../src/config/load.js'
 import { effectiveConfig } from '../../../src/config/mask.js'
@@ -60,7 +61,7 @@ t.test('`check` reads them, and says what cannot be used', async (t) => {
   const check = async (text: string, env: Record<string, string>): Promise<string[]> =>
     (await checkSecrets(loadConfigText(text, { env: { T: 't', K: `vk_${'a'.repeat(43)}`, ...env } }))).map(({ path, message }) => `${path}: ${message}`)
   const ca = join(t.testdir(), 'ca.pem')
-  writeFileSync(ca, 'pem')
+  writeFileSync(ca, (await makeCa()).cert)
   const good = { REDIS_URL: 'redis://:hunter2@h', KEY: 'k'.repeat(32), OLD: 'o'.repeat(32) }
   const text = redis(`, previous_keys: [{ env: OLD }], tls: { ca: ${ca} }`)
   t.strictSame(await check(text, good), [])
