@@ -1,13 +1,14 @@
+import type { Drafts } from './caller/configured.js'
 import type { SessionBook } from './caller/sessions.js'
 import type { Clock } from './clock.js'
 import { readAdminToken } from './config/admin-token.js'
 import type { Config } from './config/config.js'
 import { ConfigError } from './config/load.js'
 import { effectiveConfig } from './config/mask.js'
+import { located } from './config/position.js'
 import { SecretRefError } from './config/secret-ref.js'
 import type { Principals } from './credential/principals.js'
 import { checkCustomTypes, type CredentialTypes } from './credential/grants/custom.js'
-import type { Secret } from './secret.js'
 import { faultOf } from './telemetry/fault.js'
 
 /** Settings that need a restart: what listens stays, and so does the state. */
@@ -27,24 +28,41 @@ export interface Reloadable {
   readonly clock: Clock
 }
 
+/** What came of a look at another config. */
+export interface Prepared {
+  /** Goes on with it, at once; nothing can fail any more then. */
+  readonly swap: () => void
+  /** Session keys that cannot be used: their sessions keep those that they had. */
+  readonly refused: ConfigError | undefined
+}
+
 /**
- * Looks whether the sidecar can go on with another config, and prepares it.
- * @returns does it, at once; nothing can fail any more then
- * @throws {ReloadError | SecretRefError | RangeError} where it cannot: nothing has changed
+ * Looks whether the sidecar can go on with another config, and prepares it. With the same one, whose secrets have changed,
+ * it goes on in any case: one agent's key that is no good is no reason to leave the others without theirs.
+ * @throws {ConfigError | ReloadError | SecretRefError | RangeError} where it cannot: nothing has changed
  */
-export async function prepareReload (before: Config, next: Config, { principals, sessions, types, clock }: Reloadable): Promise<() => void> {
+export async function prepareReload (before: Config, next: Config, { principals, sessions, types, clock }: Reloadable): Promise<Prepared> {
+  const same = next === before
   const fixed = LASTING.filter((key) => settingOf(before, key) !== settingOf(next, key))
   if (fixed.length > 0) throw new ReloadError(`${fixed.join(', ')} cannot be changed while mcp-valet runs: restart it for that`)
   if (next.admin.token !== undefined) await readAdminToken(next.admin.token)
-  const keys: Array<readonly [Config['sessions'][number], Secret]> = []
-  for (const session of next.sessions) keys.push([session, await session.key.read()])
+  const drafts = await sessions.draft(next.sessions, same)
+  const refused = drafts.wrong.length === 0 ? undefined : refusalOf(next, drafts)
+  if (refused !== undefined && !same) throw refused
   checkCustomTypes(next.principals.values(), clock, types)
-  const open = sessions.reconfigure(keys)
-  return () => {
-    // Before a principal goes: what ends with it is revoked for good, and a session of the config may come back.
-    open()
-    principals.reconfigure(next.principals.values(), next.complete)
+  return {
+    refused,
+    swap () {
+      // Before a principal goes: what ends with it is revoked for good, and a session of the config may come back.
+      sessions.configure(drafts, next.sessions)
+      principals.reconfigure(next.principals.values(), next.complete)
+    },
   }
+}
+
+/** Session keys that cannot be used, as problems of their config. */
+export function refusalOf ({ written }: Config, { wrong }: Drafts): ConfigError {
+  return new ConfigError(written?.file, located(written, wrong))
 }
 
 /** The same in words that may be logged. */

@@ -16,7 +16,7 @@ import { OpenCalls } from './http/open-calls.js'
 import { LIMITS, type Limits } from './http/server.js'
 import { SessionBinding } from './mcp/session-binding.js'
 import { ToolPolicies } from './policy/tool-policy.js'
-import { prepareReload, reasonOfRefusal, ReloadError } from './reload.js'
+import { prepareReload, reasonOfRefusal, refusalOf, ReloadError } from './reload.js'
 import { KeyedLock } from './state/keyed-lock.js'
 import { openState } from './state/open.js'
 import { Seal } from './state/seal.js'
@@ -38,12 +38,12 @@ export interface Sidecar extends Control {
    * Goes on with another config, at once and for every call that comes from then on; what is under way ends under the one
    * before. One at a time. `listen`, `admin.listen` and `state` stay as they are.
    * @throws whatever `load` throws
-   * @throws {ReloadError | SecretRefError | RangeError} where it cannot: nothing has changed then
+   * @throws {ConfigError | ReloadError | SecretRefError | RangeError} where it cannot: nothing has changed then
    */
   reload (load: () => Promise<Config>, cause?: ReloadCause): Promise<void>
   /**
-   * Takes up secrets that have changed where they are kept, under the config that there is. Where session keys or the admin
-   * token cannot be, those stay as they were, and the others are taken up all the same.
+   * Takes up secrets that have changed where they are kept, under the config that there is. Session keys
+   * that cannot be used leave their sessions as they were, and the others are taken up all the same.
    * @param sources as `SecretRef.source` has them
    * @throws as `reload`
    */
@@ -73,8 +73,8 @@ export interface SidecarOptions {
 /**
  * Puts the parts together and starts them. Resolves once both listeners accept calls.
  * @throws {StateError} where the state cannot be opened
- * @throws {SecretRefError | RangeError} where a session key or the admin token of the config cannot be used, or a
- *   credential type is not registered
+ * @throws {ConfigError} where session keys of the config cannot be used
+ * @throws {SecretRefError | RangeError} where the admin token cannot be used, or a credential type is not registered
  */
 export async function createSidecar (config: Config, options: SidecarOptions = {}): Promise<Sidecar> {
   const clock = options.clock ?? systemClock
@@ -128,7 +128,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
     await checkAdminToken(config.admin.token, emit)
 
     const goOn = async (next: Config): Promise<void> => {
-      const swap = await prepareReload(current.config, next, { principals, sessions, types, clock })
+      const { swap, refused } = await prepareReload(current.config, next, { principals, sessions, types, clock })
       // Since it was asked for. One that came now would never end.
       if (closing !== undefined) throw new ReloadError('mcp-valet is stopping')
       const before = current
@@ -136,6 +136,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       swap()
       succeed(generation)
       void before.retire().finally(() => generations.delete(before))
+      if (refused !== undefined) throw refused
     }
     const turns = new KeyedLock()
     const reload: Sidecar['reload'] = async (load, cause = 'config') => await turns.run('reload', async () => {
@@ -216,7 +217,10 @@ async function openSessions ({ config, vault, principals, clock, emit, calls }: 
   principals.onGone = async (id) => await sessions.revokeAll(id)
   await principals.load()
   await sessions.load()
-  for (const session of config.sessions) sessions.configure(session, await session.key.read())
+  const drafts = await sessions.draft(config.sessions, false)
+  if (drafts.wrong.length > 0) throw refusalOf(config, drafts)
+  sessions.configure(drafts, config.sessions)
+  for (const agent of sessions.revokedAgents) emit({ event: 'warning', reason: `the session key of agent ${JSON.stringify(agent)} was revoked and stays so: give the agent a new one, or take the session out of the config` })
   return { directory, sessions }
 }
 

@@ -17,7 +17,7 @@ export interface NewSession {
 
 /** How long an expired session is remembered, so that its agent is told that it expired rather than that it never was. */
 export const REMEMBERED_MS = 24 * 60 * 60 * 1000
-export const KEY_IN_USE = 'this session key is already in use: each agent needs its own'
+const KEY_IN_USE = 'this session key is already in use: each agent needs its own'
 const FIRST_SWEEP = 1_024
 
 interface Entry { readonly hash: Buffer, readonly session: SessionInfo, readonly caller: Caller }

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { createSecretKey, randomBytes, type KeyObject } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
-import type { ToolRules } from '../config/config.js'
+import type { SessionConfig, ToolRules } from '../config/config.js'
 import { ControlError, type SessionInfo, type Sessions } from '../control.js'
 import type { ErrorCode } from '../errors.js'
 import type { Caller } from '../exchange.js'
@@ -11,7 +11,8 @@ import { told } from '../state/told.js'
 import type { Vault } from '../state/vault.js'
 import type { Emit } from '../telemetry/events.js'
 import { findings } from './asked-session.js'
-import { KEY_IN_USE, REMEMBERED_MS, type Directory } from './directory.js'
+import { draftSessions, type Drafts } from './configured.js'
+import { REMEMBERED_MS, type Directory } from './directory.js'
 import { mintSessionKey } from './session-key.js'
 
 const PREFIX = 'session/'
@@ -25,9 +26,6 @@ const MOST_ENDED = 10_000
 type SessionRecord =
   | { readonly hash: string, readonly principal: string, readonly agent: string, readonly tools?: ToolRules, readonly expires_at?: number }
   | { readonly revoked_at: number }
-
-/** A session as the config has it. */
-export interface ConfiguredSession { readonly principal: string, readonly agent: string, readonly tools: ToolRules | undefined, readonly expiresAt: number | undefined }
 
 /** What sessions need to know of principals. */
 export interface Principalship {
@@ -51,6 +49,8 @@ export class SessionBook implements Sessions {
   readonly #options: SessionBookOptions
   /** Ids of sessions of the config that somebody has revoked. */
   readonly #revoked = new Set<string>()
+  /** Under which ids those of the config are, each by the key that it has. */
+  #opened: ReadonlyMap<SessionConfig, string> = new Map()
   /** Ids of those made at run time that are no more. None comes back: what was read of one before its end is out of date. */
   readonly #ended = new LRUCache<string, true>({ max: MOST_ENDED })
   /** Of these, those that the store still has, as it refused to delete them. */
@@ -80,35 +80,31 @@ export class SessionBook implements Sessions {
   }
 
   /**
-   * Opens a session of the config, unless somebody has revoked it.
-   * @throws {RangeError} for a key that is none, or that another session has
+   * The sessions of a config with their keys, as they may be opened.
+   * @param before whether a session whose key is no good now keeps the one that it had under the same config
    */
-  configure (session: ConfiguredSession, key: Secret): void {
-    const { directory, emit } = this.#options
-    const { session: { id } } = directory.draft(session, key, 'config')
-    if (!this.#revoked.has(id)) directory.create(session, key)
-    else emit({ event: 'warning', reason: `the session key of agent ${JSON.stringify(session.agent)} was revoked and stays so: give the agent a new one, or take the session out of the config` })
+  async draft (configured: readonly SessionConfig[], before: boolean): Promise<Drafts> {
+    return await draftSessions(configured, this.#options.directory, before ? (session) => this.#opened.get(session) : undefined)
   }
 
-  /**
-   * Goes on with the sessions of another config: what is the same in both stays, what is gone from it ends.
-   * @param sessions with their keys
-   * @returns does it; nothing can fail any more then
-   * @throws {RangeError} as `configure`
-   */
-  reconfigure (sessions: ReadonlyArray<readonly [ConfiguredSession, Secret]>): () => void {
+  /** Goes on with the sessions of a config: what is the same stays, what is gone from it ends, and what somebody has revoked stays so. */
+  configure ({ sessions }: Drafts, configured: readonly SessionConfig[]): void {
     const { directory } = this.#options
-    const drafts = new Map(sessions.map(([session, key]) => {
-      const draft = directory.draft(session, key, 'config')
-      return [draft.session.id, draft] as const
+    const opened = new Map(configured.flatMap((session) => {
+      const id = sessions.get(session)?.session.id ?? this.#opened.get(session)
+      return id === undefined ? [] : [[session, id] as const]
     }))
-    if (drafts.size < sessions.length || [...drafts.keys()].some((id) => directory.get(id)?.source === 'api')) throw new RangeError(KEY_IN_USE)
-    return () => {
-      for (const { id, source } of directory.list()) if (source === 'config' && !drafts.has(id)) directory.revoke(id)
-      for (const { session, hash } of drafts.values()) {
-        if (!this.#revoked.has(session.id) && !isDeepStrictEqual(directory.get(session.id), session)) directory.open(session, hash)
-      }
+    const ids = new Set(opened.values())
+    for (const { id, source } of directory.list()) if (source === 'config' && !ids.has(id)) directory.revoke(id)
+    for (const { session, hash } of sessions.values()) {
+      if (!this.#revoked.has(session.id) && !isDeepStrictEqual(directory.get(session.id), session)) directory.open(session, hash)
     }
+    this.#opened = opened
+  }
+
+  /** Agents of sessions of the config that somebody has revoked. */
+  get revokedAgents (): string[] {
+    return [...this.#opened].flatMap(([{ agent }, id]) => this.#revoked.has(id) ? [agent] : [])
   }
 
   async create (asked: Parameters<Sessions['create']>[0]): Promise<SessionInfo & { readonly key: Secret }> {

@@ -1,7 +1,8 @@
 import { readAdminToken } from './admin-token.js'
 import { bearerComplaint, isExpiredJwt, refreshComplaint } from './bearer-token.js'
 import { isSecretRef, type Config, type CredentialConfig, type JsonTemplate, type SecretRef, type SigningKeyConfig, type StateConfig, type TokenEndpointConfig, type UpstreamConfig } from './config.js'
-import { type ConfigProblem, formatPath, type Path } from './problem.js'
+import { located } from './position.js'
+import { type ConfigProblem, type Finding, formatPath, type Path } from './problem.js'
 import { readRedisUrl } from './redis-url.js'
 import { SecretRefError } from './secret-ref.js'
 import { readPrivateKey, readSigningKey } from './signing-key.js'
@@ -42,7 +43,7 @@ export interface CheckSecretsOptions {
 /**
  * Reads every secret of a config once, at most eight at a time, and says which cannot be used and why; for `mcp-valet
  * check`. What is read is looked at and let go.
- * @returns problems in the order of the config, without a line, as a Config knows none; empty when all is well
+ * @returns problems in the order of the config; empty when all is well
  */
 export async function checkSecrets (config: Config, { now, warn = () => {} }: CheckSecretsOptions = {}): Promise<ConfigProblem[]> {
   const places = secretPlaces(config)
@@ -55,17 +56,20 @@ export async function checkSecrets (config: Config, { now, warn = () => {} }: Ch
 
   const sessions = new Map<string, Path>()
   const read = new Map(places.map(({ ref }, index) => [ref, results[index]]))
-  return places.flatMap(({ path, ref, isSessionKey, mayExpire, keyOf }, index) => {
+  const warnings: Finding[] = []
+  const problems = places.flatMap(({ path, ref, isSessionKey, mayExpire, keyOf }, index): Finding[] => {
     const result = results[index] as Secret | string
-    if (typeof result === 'string') return [problem(path, result)]
-    if (mayExpire === true && now !== undefined && isExpiredJwt(result.reveal(), now)) warn(problem(path, `${ref.source} is a JWT that has expired: put a new one there`))
+    if (typeof result === 'string') return [{ path, message: result }]
+    if (mayExpire === true && now !== undefined && isExpiredJwt(result.reveal(), now)) warnings.push({ path, message: `${ref.source} is a JWT that has expired: put a new one there` })
     const cert = keyOf?.cert === undefined ? undefined : read.get(keyOf.cert)
-    if (keyOf !== undefined && typeof cert === 'object' && !belongTogether(cert.reveal(), result.reveal())) return [problem(path, `${ref.source} ${notTogether(keyOf)}`)]
+    if (keyOf !== undefined && typeof cert === 'object' && !belongTogether(cert.reveal(), result.reveal())) return [{ path, message: `${ref.source} ${notTogether(keyOf)}` }]
     const twin = isSessionKey === true ? sessions.get(result.reveal()) : undefined
-    if (twin !== undefined) return [problem(path, `is the same key as ${formatPath(twin)}`)]
+    if (twin !== undefined) return [{ path, message: `is the same key as ${formatPath(twin)}` }]
     if (isSessionKey === true) sessions.set(result.reveal(), path)
     return []
   })
+  located(config.written, warnings).forEach(warn)
+  return located(config.written, problems)
 }
 
 async function readOne ({ ref, complaint, check }: Place): Promise<Secret | string> {
@@ -78,10 +82,6 @@ async function readOne ({ ref, complaint, check }: Place): Promise<Secret | stri
     if (error instanceof SecretRefError) return error.message
     throw error
   }
-}
-
-function problem (path: Path, message: string): ConfigProblem {
-  return { path: formatPath(path), line: 0, column: 0, message }
 }
 
 function secretPlaces (config: Config): Place[] {

@@ -1,6 +1,7 @@
 import type { CredentialConfig, TokenExchangeConfig } from './credential-config.js'
 import type { CompleteCredential } from './given-credential.js'
 import type { JwtCallersConfig } from './jwt-config.js'
+import type { Written } from './position.js'
 import type { RawCredential } from './schema-credential.js'
 import type { SecretRef } from './secret-place.js'
 
@@ -23,6 +24,8 @@ export interface Config {
   readonly sessions: readonly SessionConfig[]
   /** Completes credentials that are put at run time, by the rules and with the defaults of this config. */
   readonly complete: CompleteCredential
+  /** Where a thing is written, for messages; undefined of a config that came from no text. */
+  readonly written?: Written
 }
 
 /** `host:port` (port 0 picks a free one; an IPv6 host is without its brackets) or `unix:/path.sock`. */

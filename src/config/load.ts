@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises'
 import type { Config } from './config.js'
 import { MAX_CONFIG_BYTES, parseConfig } from './parse.js'
-import { locator } from './position.js'
+import { locator, type Written } from './position.js'
 import { ConfigError, type ConfigProblem, type Finding, formatPath } from './problem.js'
 import { resolveConfig } from './resolve.js'
 import type { RawConfig } from './schema.js'
@@ -40,9 +40,14 @@ export function loadConfigText (text: string, options: LoadOptions): Config {
     ({ path: formatPath(hidden === true ? path.slice(0, -1) : path), ...locate(path), message })
   const findings = allFindings(located.value)
   if (findings.length > 0) throw new ConfigError(options.file, inOrder(limited(findings).map(asProblem)))
-  const config = resolveConfig(located.value as RawConfig, options.env)
+  const config = { ...resolveConfig(located.value as RawConfig, options.env), written: writtenAs(text, options.file) }
   for (const warning of inOrder(warningsOf(located.value, config).map(asProblem))) options.warn?.(warning)
   return config
+}
+
+/** By itself, so that nothing but the text is kept. */
+function writtenAs (text: string, file: string | undefined): Written {
+  return { file, locator: () => locator(parseConfig(text, file)) }
 }
 
 /** The first finding of each path. */

@@ -1,5 +1,5 @@
 import { isAlias, isMap, isScalar, isSeq, type LineCounter, type Node, type Pair, visit } from 'yaml'
-import type { Path } from './problem.js'
+import { type ConfigProblem, type Finding, formatPath, type Path } from './problem.js'
 
 /** A config as data, and the syntax tree that it came from. */
 export interface Located {
@@ -12,6 +12,20 @@ export interface Located {
 export interface Position {
   readonly line: number
   readonly column: number
+}
+
+/** The text that a config came from. */
+export interface Written {
+  /** For messages only. */
+  readonly file: string | undefined
+  /** Finds places in it. The text is read anew for that, as its syntax tree takes fifty times its space and is seldom asked for. */
+  locator (): (path: Path) => Position
+}
+
+/** Findings about a config, each with its place where that is known. */
+export function located (written: Written | undefined, findings: readonly Finding[]): ConfigProblem[] {
+  const locate = findings.length === 0 ? undefined : written?.locator()
+  return findings.map(({ path, message }) => ({ path: formatPath(path), ...locate?.(path) ?? { line: 0, column: 0 }, message }))
 }
 
 /**

@@ -33,7 +33,7 @@ export function messageOf (event: ValetEvent): string {
   switch (event.event) {
     case 'listening': return `mcp-valet listens on ${event.proxy}, admin on ${event.admin}`
     case 'reloaded': return event.cause === 'config' ? 'goes on with the config as it is now' : 'goes on with secrets that have changed'
-    case 'reload_refused': return event.cause === 'config' ? 'nothing was changed: it goes on as before' : 'session keys and the admin token stay as they were; other secrets that have changed are taken up'
+    case 'reload_refused': return event.cause === 'config' ? 'nothing was changed: it goes on as before' : 'what is named stays as it was; other secrets that have changed are taken up'
     case 'stopping': return 'stopping: calls under way may end'
     case 'stopped': return 'stopped'
     case 'call': return `answered ${event.status}`

@@ -240,6 +240,53 @@ sessions: [{ principal: alice, agent: planner, key: { file: ${keyFile} } }]\n`, 
   t.notOk(sidecar.events.some(({ event }) => event === 'rejected'), 'with the new token, before the server has refused the old one')
 })
 
+t.test('row 52: session keys that are no good leave their sessions as they were, and the others are taken up; nobody gets the key of another', async (t) => {
+  const upstream = await startUpstream(t)
+  const dir = t.testdir({})
+  const names = ['a', 'b', 'c', 'd']
+  const keys = new Map(names.map((name) => [name, mintSessionKey().reveal()]))
+  const place = (name: string, value: string): void => writeFileSync(join(dir, name), value, { mode: 0o600 })
+  for (const [name, key] of keys) place(name, key)
+  const principals = names.map((name) => `  ${name}: { credentials: { tools: { type: api_token, token: { env: T_${name} } } } }`).join('\n')
+  const listed = names.map((name) => `  - { principal: ${name}, agent: of-${name}, key: { file: ${join(dir, name)} } }`).join('\n')
+  const env = Object.fromEntries(names.map((name) => [`T_${name}`, freshToken()]))
+  const { sidecar } = await start(t, `${upstreams(upstream.origin)}principals:\n${principals}\nsessions:\n${listed}\n`, env)
+  const whose = async (key: string): Promise<string | undefined> => {
+    const before = upstream.seen.length
+    await call(`${sidecar.proxyUrl}/tools/mcp`, { key })
+    const shown = upstream.seen[before]?.headers.authorization
+    return names.find((name) => shown === `Bearer ${String(env[`T_${name}`])}`)
+  }
+  const of = (name: string): string => keys.get(name) as string
+  const changed = async (): Promise<string> => {
+    await sidecar.secretsChanged(names.map((name) => `file ${join(dir, name)}`)).catch(() => {})
+    const told = sidecar.events.filter((event) => event.event === 'reload_refused').at(-1)
+    return told?.event === 'reload_refused' ? told.reason : ''
+  }
+
+  const next = mintSessionKey().reveal()
+  place('a', 'no key')
+  place('b', next)
+  place('c', '')
+  const reason = await changed()
+  t.match(reason, new RegExp(`line \\d+: sessions\\[0\\]\\.key: file ${join(dir, 'a')} holds what is not a session key`))
+  t.match(reason, new RegExp(`line \\d+: sessions\\[2\\]\\.key: file ${join(dir, 'c')} is empty`))
+  t.notMatch(reason, /sessions\[1\]/)
+  t.same([await whose(of('a')), await whose(next), await whose(of('b')), await whose(of('c'))], ['a', 'b', undefined, 'c'])
+
+  // One that an agent holds already, before and behind it in the list.
+  place('a', of('d'))
+  place('c', of('d'))
+  t.match(await changed(), /sessions\[2\]\.key: .* already in use, by sessions\[0\].*sessions\[3\]\.key: .* already in use, by sessions\[0\]/)
+  t.same([await whose(of('a')), await whose(of('c')), await whose(of('d'))], ['a', 'c', 'd'])
+  // And one that its holder keeps for having been given none that is good.
+  place('a', mintSessionKey().reveal())
+  place('c', of('d'))
+  place('d', 'none')
+  await changed()
+  t.same([await whose(of('c')), await whose(of('d'))], ['c', 'd'])
+})
+
 t.test('row 52: serve takes up its files when they change, and on SIGHUP', async (t) => {
   const upstream = await startUpstream(t)
   const dir = t.testdir({})

@@ -49,7 +49,7 @@ t.test('check finds that a secret is missing, and --offline does not look', asyn
   const file = join(t.testdir({ 'valet.yaml': CONFIG }), 'valet.yaml')
   const looked = await run(t, file)
   t.equal(looked.code, 1)
-  t.match(looked.stderr, /TOKEN is not set/)
+  t.match(looked.stderr, /valet\.yaml:3:\d+ principals\.alice\.credentials\.tools\.token: the environment variable TOKEN is not set/, 'with its line')
   t.match(looked.stderr, /1 problem in /)
   t.equal((await run(t, file, { secrets: false })).code, 0)
 })

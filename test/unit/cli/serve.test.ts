@@ -102,6 +102,19 @@ t.test('a session key that is missing: 1, and where it should be', async (t) => 
   t.match(stderr, 'the environment variable KEY is not set')
 })
 
+t.test('session keys that cannot be used: 1, and all of them with their place and line, and how to look again', async (t) => {
+  const twice = `vk_${mintToken('').slice(1).padEnd(43, 'a').slice(0, 43)}`
+  const of = (name: string): string => `  - { principal: alice, agent: ${name}, key: { env: ${name} } }\n`
+  const { code, stderr } = await run(t, `${LISTEN}${UPSTREAM}${ALICE}sessions:\n${['A', 'B', 'C', 'D'].map(of).join('')}`, { A: 'none', B: twice, C: twice })
+  t.equal(code, 1)
+  t.match(stderr, /valet\.yaml:7:\d+ sessions\[0\]\.key: env A holds what is not a session key: make one with `mcp-valet keygen`\n/)
+  t.match(stderr, /valet\.yaml:9:\d+ sessions\[2\]\.key: env C holds a session key that is already in use, by sessions\[1\]: each agent needs its own\n/)
+  t.match(stderr, /valet\.yaml:10:\d+ sessions\[3\]\.key: the environment variable D is not set\n/)
+  t.notMatch(stderr, /sessions\[1\]\.key:/)
+  t.match(stderr, 'mcp-valet check -c')
+  t.notMatch(stderr, twice)
+})
+
 t.test('a state that cannot be opened: 1, and why', async (t) => {
   const { code, stderr } = await run(t, `listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0 }\nstate: { driver: lmdb, path: "DIR/valet.yaml/state" }\n${UPSTREAM}`)
   t.equal(code, 1)

@@ -137,7 +137,7 @@ t.test('every secret is read, and each that cannot be used is named', async (t) 
     'principals.i.credentials.tools.key: env PEM cannot sign with PS256: its key is for ES256',
     'principals.j.credentials.tools.key: env MAC is too short for HS256: it must have at least 32 bytes (RFC 7518)',
   ])
-  t.strictSame(problems.at(-1), { path: 'sessions[0].key', line: 0, column: 0, message: 'the environment variable K is not set' })
+  t.strictSame(problems.at(-1), { path: 'sessions[0].key', line: FULL.slice(0, FULL.indexOf('key: { env: K }')).split('\n').length, column: FULL.split('\n').find((line) => line.includes('key: { env: K }'))!.indexOf('key: {') + 1, message: 'the environment variable K is not set' })
   t.strictSame(await checkSecrets(load('upstreams: { a: { url: http://localhost } }\nstate: { driver: memory }')), [])
 })
 
