@@ -64,6 +64,8 @@ export class Exchange {
   /** Of the upstream's URL, as the config has it under which the call came. */
   origin = ''
   caller: Caller | undefined
+  /** Whose session it was that has expired: for telemetry alone. */
+  lapsed: Caller | undefined
   authority: Authority = 'credential'
   source: CredentialSource | undefined
   credential: Credential | undefined
@@ -126,11 +128,13 @@ export class Exchange {
 
   /** The fields that tell this call apart in the log. */
   context (): Context & { upstream: string } {
+    const who = this.caller ?? this.lapsed
     return {
       request_id: this.requestId,
       upstream: this.upstream,
       rpc_method: this.rpc.method,
-      ...(this.caller === undefined ? {} : { principal: this.caller.principal, agent: this.caller.agent }),
+      ...(who === undefined ? {} : { principal: who.principal, agent: who.agent }),
+      ...(this.lapsed === undefined ? {} : { session: this.lapsed.session }),
       ...(this.rpc.tool === undefined ? {} : { tool: this.rpc.tool }),
       ...(this.attempt === 0 ? {} : { attempt: this.attempt }),
     }

@@ -52,7 +52,7 @@ export class Generation {
       ...lasting,
       config,
       jwts,
-      keys: { find: directory.find.bind(directory), current: directory.current.bind(directory), seek: config.state.driver === 'memory' ? undefined : sessions.seek.bind(sessions) },
+      keys: { find: directory.find.bind(directory), current: directory.current.bind(directory), lapsed: directory.lapsed.bind(directory), seek: config.state.driver === 'memory' ? undefined : sessions.seek.bind(sessions) },
       credentialFor: (caller, upstream) => principals.find(caller.principal, upstream) ?? subjects.find(caller, upstream),
     })
     this.admin = { token: config.admin.token, guard: createGuard(config.callers, config.admin.listen) }

@@ -105,6 +105,11 @@ export class Directory {
     return entry.caller
   }
 
+  /** Whose a key is that was refused for its session's having expired; by itself, so that no other call pays for it. */
+  lapsed (key: string): Caller | undefined {
+    return this.#lookUp(key, undefined)?.caller
+  }
+
   /** Under which id this key would be kept, were it one. */
   idFor (key: string): string {
     return idOf(hashSessionKey(this.#pepper, key))

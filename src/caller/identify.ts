@@ -18,6 +18,8 @@ export interface Refused {
   readonly reason?: string
   /** Seconds after which it is worth another try. */
   readonly retryAfter?: number
+  /** Whose session it was, for the log: it may do nothing any more. */
+  readonly lapsed?: Caller | undefined
 }
 
 /** Where session keys are looked up. */
@@ -26,6 +28,8 @@ export interface KeyRing {
   find (key: string, connection?: object): Caller | ErrorCode
   /** Who holds a key that is not known here, where there is somewhere else to look. Never rejects. */
   readonly seek?: ((key: string, connection?: object) => Promise<Caller | ErrorCode>) | undefined
+  /** Whose a key is that ERR_SESSION_EXPIRED was said of. */
+  readonly lapsed?: ((key: string) => Caller | undefined) | undefined
   /** Who holds the session of a caller that was found before; undefined where it has been closed. */
   current (caller: Caller): Caller | undefined
 }
@@ -60,8 +64,8 @@ export function identify (headers: IncomingHttpHeaders, register: Register, conn
   if (key !== undefined) {
     if (jwts !== undefined && looksLikeJwt(String(key))) return jwts.find(String(key), connection)
     const found = keys.find(String(key), connection)
-    if (found !== 'ERR_SESSION_UNKNOWN' || keys.seek === undefined) return identityOf(found)
-    return { kind: 'pending', identity: keys.seek(String(key), connection).then(identityOf) }
+    if (found !== 'ERR_SESSION_UNKNOWN' || keys.seek === undefined) return identityOf(found, key, keys)
+    return { kind: 'pending', identity: keys.seek(String(key), connection).then((sought) => identityOf(sought, key, keys)) }
   }
   const token = jwts === undefined ? undefined : bearerJwt(authorization)
   if (token !== undefined && (!relay || jwts?.claims(token) === true)) return (jwts as JwtCallers).find(token, connection)
@@ -70,8 +74,9 @@ export function identify (headers: IncomingHttpHeaders, register: Register, conn
   return own.length > 0 ? OWN_TOKEN : NOBODY
 }
 
-function identityOf (found: Caller | ErrorCode): Identity {
-  return typeof found === 'string' ? { kind: 'refused', code: found } : { kind: 'caller', caller: found }
+function identityOf (found: Caller | ErrorCode, key: string | string[], keys: KeyRing): Identity {
+  if (typeof found !== 'string') return { kind: 'caller', caller: found }
+  return found === 'ERR_SESSION_EXPIRED' ? { kind: 'refused', code: found, lapsed: keys.lapsed?.(String(key)) } : { kind: 'refused', code: found }
 }
 
 function bearerKey (authorization: string | undefined): string | undefined {

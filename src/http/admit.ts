@@ -3,6 +3,7 @@ import { identify, type Identity } from '../caller/identify.js'
 import { ERRORS, ValetError, type ErrorCode } from '../errors.js'
 import { Exchange, type Caller } from '../exchange.js'
 import { authorityFor, isErrorCode } from '../policy/authority.js'
+import { LOGIN_PROBE } from '../telemetry/levels.js'
 import { abandon, fail } from './conclude.js'
 import type { ProxyOptions } from './options.js'
 import { readRpc } from './read-rpc.js'
@@ -35,7 +36,7 @@ export function admit (options: ProxyOptions): (request: FastifyRequest, reply: 
     })
     if (reply.raw.socket === null) wait(request, reply, exchange, routing)
     // A client that has just been refused looks for a login here, and must find none.
-    if (request.raw.url !== upstream.path && WELL_KNOWN.test(request.raw.url as string)) return fail(exchange, reply, new ValetError('ERR_NOT_FOUND'), options)
+    if (request.raw.url !== upstream.path && WELL_KNOWN.test(request.raw.url as string)) return fail(exchange, reply, new ValetError('ERR_NOT_FOUND', { cause: LOGIN_PROBE }), options)
 
     const identity = identify(request.headers, register, request.raw.socket)
     if (identity.kind === 'pending') void identity.identity.then((found) => enter(request, reply, exchange, found, route, done))
@@ -46,6 +47,7 @@ export function admit (options: ProxyOptions): (request: FastifyRequest, reply: 
     if (exchange.gone) return
     const authority = authorityFor(identity, upstream.anonymous, callers)
     if (isErrorCode(authority)) {
+      if (identity.kind === 'refused') exchange.lapsed = identity.lapsed
       void readRpc(request.raw).then((rpc) => {
         exchange.rpc = rpc
         fail(exchange, reply, asError(authority, identity), options)

@@ -20,7 +20,7 @@ export function fail (exchange: Exchange, reply: FastifyReply, error: ValetError
   exchange.code = error.code
   if (error.code === 'ERR_INTERNAL') emit({ event: 'internal_error', request_id: exchange.requestId, reason: faultOf(error.cause) })
   else if (error.status >= 500) emit({ event: 'failed', ...exchange.context(), code: error.code, reason: reasonOf(error) })
-  else if (error.code !== 'ERR_NOT_FOUND') emit({ event: 'denied', ...exchange.context(), code: error.code, ...(typeof error.cause === 'string' ? { reason: error.cause } : {}) })
+  else emit({ event: 'denied', ...exchange.context(), code: error.code, ...(typeof error.cause === 'string' ? { reason: error.cause } : {}) })
   replyError(reply, exchange, error)
   report(exchange, 'error', emit)
 }
@@ -56,7 +56,7 @@ function partingOf (exchange: Exchange): CallOutcome {
 function report (exchange: Exchange, outcome: CallOutcome, emit: Emit): void {
   if (exchange.reported) return
   exchange.reported = true
-  const { caller, rpc, attempt } = exchange
+  const { caller = exchange.lapsed, rpc, attempt } = exchange
   const event: CallEvent = {
     event: 'call',
     request_id: exchange.requestId,

@@ -3,6 +3,7 @@ import { ValetError, type ErrorCode } from '../errors.js'
 import { NO_RPC } from '../exchange.js'
 import type { Emit } from '../telemetry/events.js'
 import { faultOf } from '../telemetry/fault.js'
+import { LOGIN_PROBE } from '../telemetry/levels.js'
 import { fail } from './conclude.js'
 import { allowOrigin } from './cors.js'
 import { malformedRequests, type MalformedHandlers } from './malformed.js'
@@ -12,6 +13,9 @@ import { asValetError, replyError } from './reply-error.js'
 import { isPlainTarget } from './request-guard.js'
 import { createApp } from './server.js'
 import { lineGuard } from './turn.js'
+
+/** Where clients look for a login (RFC 8414, RFC 9728, and MCP 2025-03-26, which has paths for where there is no metadata). */
+const LOGIN = /^\/(?:authorize|register|token)(?:[/?]|$)|^[^?]*\/\.well-known(?:[/?]|$)/i
 
 /**
  * What agents call, for as long as the sidecar lives: refuses what must not come in at all, and has a way to each upstream
@@ -44,7 +48,10 @@ export function createFront (options: ProxyOptions): FastifyInstance {
       return
     }
     // Before the body, or one that cannot be parsed would make a 400 of what an OAuth client must see as 404.
-    if (request.is404 || route === undefined) return refuse(request, reply, 'ERR_NOT_FOUND')
+    if (request.is404 || route === undefined) {
+      deny(request.id, 'ERR_NOT_FOUND', LOGIN.test(url) ? LOGIN_PROBE : route === undefined ? current.unknownPath : 'its method is none of MCP')
+      return refuse(request, reply, 'ERR_NOT_FOUND')
+    }
     request.route = route
     done()
   })
@@ -65,8 +72,8 @@ export function frontErrors (emit: Emit): MalformedHandlers {
   return malformedRequests((requestId) => deny(requestId, 'ERR_REQUEST_INVALID'))
 }
 
-function denier (emit: Emit): (requestId: string, code: ErrorCode) => void {
-  return (requestId, code) => emit({ event: 'denied', request_id: requestId, code })
+function denier (emit: Emit): (requestId: string, code: ErrorCode, reason?: string) => void {
+  return (requestId, code, reason) => emit({ event: 'denied', request_id: requestId, code, ...(reason === undefined ? {} : { reason }) })
 }
 
 function refuse (request: FastifyRequest, reply: FastifyReply, code: ErrorCode): void {

@@ -12,6 +12,9 @@ import { requestHeaderFilter, type RequestHeaderFilter } from '../upstream/heade
 import { headGuard } from './request-guard.js'
 import type { Limits } from './server.js'
 
+/** Paths that a line of the log names. */
+const MOST_PATHS = 5
+
 /** One upstream as one config has it. A call keeps the route that it was let in by until it ends. */
 export interface Route {
   readonly upstream: UpstreamConfig
@@ -48,6 +51,8 @@ export class Routing {
   readonly isPlainHead: ReturnType<typeof headGuard>
   /** Name of the header that carries a session key, in lower case. */
   readonly keyHeader: string
+  /** For the log, of a call that asks for another path than those: that path itself may hold anything. */
+  readonly unknownPath: string
   readonly #routes: ReadonlyMap<string, Route>
   /** Of the paths: few differ, however many upstreams there are. */
   readonly #lengths: readonly number[]
@@ -77,6 +82,8 @@ export class Routing {
     }
     this.#routes = new Map([...upstreams.values()].map((upstream) => [upstream.path, routeTo(upstream)]))
     this.#lengths = [...new Set([...this.#routes.keys()].map(({ length }) => length))]
+    const paths = [...this.#routes.keys()]
+    this.unknownPath = `its path is no upstream's; there are ${paths.slice(0, MOST_PATHS).join(', ')}${paths.length > MOST_PATHS ? ` and ${paths.length - MOST_PATHS} more` : ''}`
     for (const { upstream, dispatcher } of this.#routes.values()) {
       dispatcher.open().catch((error: unknown) => {
         emit({ event: 'warning', reason: `upstream ${upstream.name} cannot be called: ${reasonOf(error)}` })

@@ -8,6 +8,8 @@ export interface Context {
   readonly request_id?: string
   readonly principal?: string
   readonly agent?: string
+  /** Of one that has expired. */
+  readonly session?: string
   readonly upstream?: string
   readonly rpc_method?: string
   readonly tool?: string

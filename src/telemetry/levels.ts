@@ -2,6 +2,9 @@ import type { RefreshEvent, ValetEvent } from './events.js'
 
 export type Level = 'debug' | 'info' | 'warn' | 'error'
 
+/** Reason of a denial: clients look for a login by themselves, once for each key that was refused, which has been told. */
+export const LOGIN_PROBE = 'a client looks for an OAuth login, and there is none here'
+
 /**
  * How loud an event is. What is part of normal operation, an expected 401 that a replay mends included, is `info` or
  * below; what a caller suffers from is `warn`; what a person must see to is `error`.
@@ -14,7 +17,8 @@ export function levelOf (event: ValetEvent): Level {
     case 'rejected': return event.replay ? 'info' : 'warn'
     case 'replayed': return event.outcome === 'mended' ? 'info' : 'warn'
     case 'refresh': return refreshLevel(event)
-    case 'warning': case 'denied': return 'warn'
+    case 'warning': return 'warn'
+    case 'denied': return event.reason === LOGIN_PROBE ? 'debug' : 'warn'
     case 'failed': return event.code === 'ERR_CREDENTIAL_REVOKED' ? 'error' : 'warn'
     case 'reload_refused': case 'state_failed': case 'internal_error': return 'error'
   }
@@ -50,6 +54,7 @@ export function messageOf (event: ValetEvent): string {
     case 'warning': return event.reason
     case 'denied':
       if (event.reason === 'tool') return 'refused a call of a tool that this session may not call'
+      if (event.code === 'ERR_NOT_FOUND') return 'refused a call, as nothing is served there'
       return event.code === 'ERR_ADMIN_UNAUTHORIZED' ? 'somebody called the admin API without its token' : 'refused a call'
     case 'failed': return event.code === 'ERR_CREDENTIAL_REVOKED' ? 'a call failed: this principal must log in again' : 'a call failed'
     case 'state_failed': return 'a token could not be saved: it is kept in memory, and would be lost with the process'

@@ -1,7 +1,9 @@
 import t, { type Test } from 'tap'
 import { createLog } from '../../src/telemetry/log.js'
 import { call, rpc } from '../helpers/call.js'
+import { manualClock } from '../helpers/manual-clock.js'
 import { freshToken, startFlow, startRawUpstream, startRotating } from '../helpers/peers.js'
+import { metric } from '../helpers/sidecar.js'
 import { guarded, startUpstream } from '../helpers/upstream.js'
 
 type Line = Record<string, unknown>
@@ -55,6 +57,37 @@ t.test('O4: a call that is refused at the door is warn, with its code', async (t
   const { url } = await startFlow(t, upstream.origin, '', { onEvent })
   await call(url, { key: 'vk_no', body: rpc('tools/call', { name: 'x' }) })
   t.match(of(lines, 'denied'), [{ level: 'warn', code: 'ERR_SESSION_UNKNOWN', upstream: 'tools', rpc_method: 'tools/call', request_id: String }])
+})
+
+t.test('O4: a call to a path that is no upstream\'s is warn, with the request id that the agent got and the paths there are, and counted', async (t) => {
+  const { lines, onEvent } = await collect()
+  const upstream = await startUpstream(t)
+  const { sidecar, key } = await startFlow(t, upstream.origin, '', { onEvent })
+  const canary = freshToken()
+  const asked = await call(`${sidecar.proxyUrl}/tolls/mcp?token=${canary}`, { key, body: rpc('tools/call', { name: 'x' }) })
+  t.match(of(lines, 'denied'), [{ level: 'warn', code: 'ERR_NOT_FOUND', request_id: String, reason: 'its path is no upstream\'s; there are /tools/mcp' }])
+  t.equal(of(lines, 'denied')[0]?.request_id, (JSON.parse(asked.body) as { error: { data: { request_id: string } } }).error.data.request_id)
+  t.notMatch(JSON.stringify(lines), canary)
+  t.equal(metric(await sidecar.metrics(), 'mcp_valet_denied_total{reason="ERR_NOT_FOUND"}'), 1)
+  lines.splice(0)
+  for (const path of ['/.well-known/oauth-authorization-server', '/.well-known/oauth-protected-resource/tools/mcp', '/tools/mcp/.well-known/openid-configuration', '/register', '/authorize?client_id=x', '/token']) {
+    t.equal((await call(sidecar.proxyUrl + path, { method: path === '/register' ? 'POST' : 'GET' })).status, 404, path)
+  }
+  t.same(of(lines, 'denied').map(({ level, reason }) => [level, reason]), Array(6).fill(['debug', 'a client looks for an OAuth login, and there is none here']), 'clients do that by themselves')
+})
+
+t.test('O4: a call with a session key that has expired says whose it was', async (t) => {
+  const { lines, onEvent } = await collect()
+  const upstream = await startUpstream(t)
+  const clock = manualClock()
+  const { url, sidecar } = await startFlow(t, upstream.origin, '', { onEvent, clock })
+  const { key, id } = await sidecar.sessions.create({ principal: 'alice', agent: 'planner', ttlMs: 60_000 })
+  t.equal((await call(url, { key: key.reveal() })).status, 200)
+  await clock.advance(61_000)
+  t.equal((await call(url, { key: key.reveal() })).status, 401)
+  t.match(of(lines, 'denied'), [{ level: 'warn', code: 'ERR_SESSION_EXPIRED', principal: 'alice', agent: 'planner', session: id, upstream: 'tools', request_id: String }])
+  t.match(of(lines, 'call').at(-1), { status: 401, principal: 'alice', agent: 'planner' })
+  t.equal(upstream.seen.length, 1)
 })
 
 t.test('O4: a grant that is over is error, as a person must act', async (t) => {
