@@ -1,7 +1,7 @@
 import type { Drafts } from './caller/configured.js'
 import type { SessionBook } from './caller/sessions.js'
 import type { Clock } from './clock.js'
-import { readAdminToken } from './config/admin-token.js'
+import { adminTokenWarning } from './config/admin-token.js'
 import type { Config } from './config/config.js'
 import { ConfigError } from './config/load.js'
 import { effectiveConfig } from './config/mask.js'
@@ -34,6 +34,8 @@ export interface Prepared {
   readonly swap: () => void
   /** Session keys that cannot be used: their sessions keep those that they had. */
   readonly refused: ConfigError | undefined
+  /** Of an admin token that is not there: agents are served without it. */
+  readonly warning: string | undefined
 }
 
 /**
@@ -45,13 +47,14 @@ export async function prepareReload (before: Config, next: Config, { principals,
   const same = next === before
   const fixed = LASTING.filter((key) => settingOf(before, key) !== settingOf(next, key))
   if (fixed.length > 0) throw new ReloadError(`${fixed.join(', ')} cannot be changed while mcp-valet runs: restart it for that`)
-  if (next.admin.token !== undefined) await readAdminToken(next.admin.token)
+  const warning = await adminTokenWarning(next.admin.token, same)
   const drafts = await sessions.draft(next.sessions, same)
   const refused = drafts.wrong.length === 0 ? undefined : refusalOf(next, drafts)
   if (refused !== undefined && !same) throw refused
   checkCustomTypes(next.principals.values(), clock, types)
   return {
     refused,
+    warning,
     swap () {
       // Before a principal goes: what ends with it is revoked for good, and a session of the config may come back.
       sessions.configure(drafts, next.sessions)

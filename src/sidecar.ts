@@ -1,7 +1,7 @@
 import { Directory } from './caller/directory.js'
 import { SessionBook } from './caller/sessions.js'
 import { systemClock, type Clock } from './clock.js'
-import { AdminTokenError, readAdminToken } from './config/admin-token.js'
+import { adminTokenWarning } from './config/admin-token.js'
 import type { Config } from './config/config.js'
 import type { Control } from './control.js'
 import type { CredentialTypes } from './credential/grants/custom.js'
@@ -125,16 +125,17 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
     const lasting: Lasting = { vault, principals, directory, sessions, calls, limits, clock, emit, streams: new Map(), upstreamNow: (name) => current.config.upstreams.get(name) }
     const control: Control = { sessions, principals, credentials: principals.credentials }
     following.begin({ sessions, principals, emit, taken: calls.endOutdated.bind(calls) })
-    await checkAdminToken(config.admin.token, emit)
+    warn(emit, await adminTokenWarning(config.admin.token))
 
     const goOn = async (next: Config): Promise<void> => {
-      const { swap, refused } = await prepareReload(current.config, next, { principals, sessions, types, clock })
+      const { swap, refused, warning } = await prepareReload(current.config, next, { principals, sessions, types, clock })
       // Since it was asked for. One that came now would never end.
       if (closing !== undefined) throw new ReloadError('mcp-valet is stopping')
       const before = current
       const generation = new Generation(next, lasting, before)
       swap()
       succeed(generation)
+      warn(emit, warning)
       void before.retire().finally(() => generations.delete(before))
       if (refused !== undefined) throw refused
     }
@@ -208,6 +209,10 @@ function emitter (metrics: Metrics, listeners: ReadonlyArray<(event: ValetEvent)
   }
 }
 
+function warn (emit: Emit, reason: string | undefined): void {
+  if (reason !== undefined) emit({ event: 'warning', reason })
+}
+
 async function openSessions ({ config, vault, principals, clock, emit, calls }: {
   config: Config, vault: Awaited<ReturnType<typeof openState>>['vault'], principals: Principals, clock: Clock, emit: Emit, calls: OpenCalls
 }): Promise<{ directory: Directory, sessions: SessionBook }> {
@@ -222,20 +227,6 @@ async function openSessions ({ config, vault, principals, clock, emit, calls }: 
   sessions.configure(drafts, config.sessions)
   for (const agent of sessions.revokedAgents) emit({ event: 'warning', reason: `the session key of agent ${JSON.stringify(agent)} was revoked and stays so: give the agent a new one, or take the session out of the config` })
   return { directory, sessions }
-}
-
-/**
- * One that is there must be fit for it, from the start. One that is not there yet is no reason not to serve agents: the
- * admin API says so, and the log, until it comes.
- * @throws {AdminTokenError}
- */
-async function checkAdminToken (token: Config['admin']['token'], emit: (event: ValetEvent) => void): Promise<void> {
-  try {
-    if (token !== undefined) await readAdminToken(token)
-  } catch (error) {
-    if (error instanceof AdminTokenError) throw error
-    emit({ event: 'warning', reason: `the admin API answers 503 until its token can be read: ${(error as Error).message}` })
-  }
 }
 
 function listenersOf ({ onEvent, onRefresh, onRevoked, tracing }: SidecarOptions): Array<(event: ValetEvent) => void> {

@@ -1,4 +1,4 @@
-import { readAdminToken } from './admin-token.js'
+import { AdminTokenError, readAdminToken } from './admin-token.js'
 import { bearerComplaint, isExpiredJwt, refreshComplaint } from './bearer-token.js'
 import { isSecretRef, type Config, type CredentialConfig, type JsonTemplate, type SecretRef, type SigningKeyConfig, type StateConfig, type TokenEndpointConfig, type UpstreamConfig } from './config.js'
 import { located } from './position.js'
@@ -88,7 +88,7 @@ function secretPlaces (config: Config): Place[] {
   const { token } = config.admin
   return [
     // What is read is held to what the admin API asks of it.
-    ...token === undefined ? [] : one(['admin', 'token'], { source: token.source, read: async () => await readAdminToken(token) }),
+    ...token === undefined ? [] : one(['admin', 'token'], { source: token.source, read: async () => await fitAdminToken(token) }),
     ...statePlaces(config.state),
     ...[...config.upstreams.values()].flatMap(({ name, tls, subjectCredential }) => [
       ...tlsPlaces(['upstreams', name, 'tls'], tls),
@@ -98,6 +98,15 @@ function secretPlaces (config: Config): Place[] {
       [...credentials].flatMap(([upstream, credential]) => credentialPlaces(['principals', id, 'credentials', upstream], credential))),
     ...config.sessions.map(({ key }, index): Place => ({ path: ['sessions', index, 'key'], ref: key, complaint: sessionKeyComplaint, isSessionKey: true })),
   ]
+}
+
+/** Without it serve starts, as without any other secret that somebody has yet to put there. */
+async function fitAdminToken (token: SecretRef): Promise<Secret> {
+  try {
+    return await readAdminToken(token)
+  } catch (error) {
+    throw error instanceof SecretRefError && !(error instanceof AdminTokenError) ? new SecretRefError(`${error.message}: until it can be read, the admin API answers 503`) : error
+  }
 }
 
 function statePlaces (state: StateConfig): Place[] {

@@ -38,7 +38,8 @@ export function failedEvent (attempted: Attempted, { error, count, retryAt }: Fa
     outcome: error.kind,
     attempt: count,
     reason: error.reason,
-    retry_in: Math.ceil(Math.max(0, retryAt - elapsed) / 1000),
+    // A grant that is over is not tried again by the clock.
+    ...(error.kind === 'revoked' ? {} : { retry_in: Math.ceil(Math.max(0, retryAt - elapsed) / 1000) }),
   }
 }
 

@@ -41,7 +41,7 @@ export type ReplayOutcome = 'mended' | 'refused' | 'failed'
  */
 export type ValetEvent =
   | { readonly event: 'listening', readonly proxy: string, readonly admin: string, readonly upstreams: readonly string[], readonly principals: number }
-  /** It goes on with another config, or with secrets that have changed. */
+  /** It goes on with another config, or has read its secrets again. */
   | { readonly event: 'reloaded', readonly cause: ReloadCause, readonly upstreams: readonly string[], readonly principals: number }
   | { readonly event: 'reload_refused', readonly cause: ReloadCause, readonly reason: string }
   | { readonly event: 'stopping' }

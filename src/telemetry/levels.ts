@@ -36,8 +36,8 @@ function refreshLevel ({ outcome, attempt = 1 }: RefreshEvent): Level {
 export function messageOf (event: ValetEvent): string {
   switch (event.event) {
     case 'listening': return `mcp-valet listens on ${event.proxy}, admin on ${event.admin}`
-    case 'reloaded': return event.cause === 'config' ? 'goes on with the config as it is now' : 'goes on with secrets that have changed'
-    case 'reload_refused': return event.cause === 'config' ? 'nothing was changed: it goes on as before' : 'what is named stays as it was; other secrets that have changed are taken up'
+    case 'reloaded': return event.cause === 'config' ? 'goes on with the config as it is now' : 'has read its secrets again, under the config that it has'
+    case 'reload_refused': return event.cause === 'config' ? 'nothing was changed: it goes on as before' : 'what is named stays as it was; the other secrets were read again'
     case 'stopping': return 'stopping: calls under way may end'
     case 'stopped': return 'stopped'
     case 'call': return `answered ${event.status}`

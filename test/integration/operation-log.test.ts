@@ -100,6 +100,7 @@ t.test('O4: a grant that is over is error, as a person must act', async (t) => {
   })
   await call(url, { key })
   t.match(of(lines, 'refresh').at(-1), { level: 'error', outcome: 'revoked' })
+  t.notOk('retry_in' in (of(lines, 'refresh').at(-1) as Line), 'it is not tried again by the clock')
   t.match(of(lines, 'failed'), [{ level: 'error', code: 'ERR_CREDENTIAL_REVOKED' }])
 })
 

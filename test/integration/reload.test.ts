@@ -315,9 +315,12 @@ t.test('row 52: serve takes up its files when they change, and on SIGHUP', async
   t.equal(await status(first), 401)
   t.equal(await status(second), 200)
   told = next('reloaded')
+  const before = valet.lines.length
   valet.child.kill('SIGHUP')
   t.match(await told, { cause: 'config' })
   t.equal(await status(second), 200)
+  const again = await valet.until((line) => line.event === 'reloaded' && line.cause === 'secrets' && valet.lines.indexOf(line) >= before)
+  t.equal(again.msg, 'has read its secrets again, under the config that it has', 'none of which has changed')
 })
 
 t.test('row 52: a SIGHUP that comes while it starts waits until it has', async (t) => {

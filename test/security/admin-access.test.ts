@@ -1,3 +1,4 @@
+import { rmSync, writeFileSync } from 'node:fs'
 import { chmod, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
@@ -133,4 +134,29 @@ t.test('row 43: a body that never comes, and a head that never ends, are let go'
     t.equal(status, 408)
     t.match(JSON.parse(body), { error: { code: 'ERR_REQUEST_TIMEOUT' } })
   }
+})
+
+t.test('an admin token that is gone at run time: a reload is taken up as a start is, and says what it costs; one that is unfit keeps a config out', async (t) => {
+  const dir = t.testdir({})
+  const file = join(dir, 'token')
+  const token = mintToken()
+  writeFileSync(file, token, { mode: 0o600 })
+  const yaml = (more = ''): string => `listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0, token: { file: "${file}" } }\nstate: { driver: memory }\n${UPSTREAM}${more}`
+  const sidecar = await startSidecar(t, yaml())
+  const to = async (more: string): Promise<void> => await sidecar.reload(async () => loadConfigText(yaml(more), { env: {} }))
+  const told = (): unknown[] => sidecar.events.splice(0).map((event) => [event.event, 'reason' in event ? event.reason : undefined])
+  told()
+  rmSync(file)
+  await to('drain: { calls: 1s }\n')
+  t.match(told(), [['warning', `the admin API answers 503 until its token can be read: there is no file ${file}`], ['reloaded', undefined]])
+  await sidecar.secretsChanged([`file ${file}`])
+  t.match(told(), [['warning', /answers 503/], ['reloaded', undefined]])
+  writeFileSync(file, 'short', { mode: 0o600 })
+  await t.rejects(to('drain: { calls: 2s }\n'), /the admin token .* has 5 characters/)
+  t.match(told(), [['reload_refused', /has 5 characters/]])
+  await sidecar.secretsChanged([`file ${file}`])
+  t.match(told(), [['warning', /answers 503.*has 5 characters/], ['reloaded', undefined]])
+  writeFileSync(file, token, { mode: 0o600 })
+  await to('')
+  t.same(told(), [['reloaded', undefined]])
 })

@@ -30,7 +30,7 @@ t.test('one that cannot be read is an error of its place', async (t) => {
 t.test('check finds an admin token that is missing or too short', async (t) => {
   const yaml = 'admin: { token: { env: TOKEN } }\nstate: { driver: memory }\nupstreams: { tools: { url: "http://127.0.0.1:1/mcp" } }\n'
   const problems = async (env: Record<string, string>) => await checkSecrets(loadConfigText(yaml, { env }))
-  t.match(await problems({}), [{ path: 'admin.token', message: /TOKEN is not set/ }])
+  t.match(await problems({}), [{ path: 'admin.token', message: /TOKEN is not set: until it can be read, the admin API answers 503$/ }])
   t.match(await problems({ TOKEN: 'short' }), [{ path: 'admin.token', message: /has 5 characters/ }])
   t.same(await problems({ TOKEN: mintToken() }), [])
 })
