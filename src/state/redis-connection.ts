@@ -57,7 +57,7 @@ export class RedisConnection {
       } catch (error) {
         // That the last try was not answered in time says less than what was answered before.
         if (reason === undefined || isReply(error) || !isPassing(error)) reason = error
-        if (!isPassing(error) || elapsed() + START_POLL_MS >= until) throw this.#told(reason)
+        if (!isPassing(error) || elapsed() + START_POLL_MS >= until) throw this.#told(reason, true)
       }
       await pause(this.#clock, START_POLL_MS, this.#closing.signal)
     }
@@ -120,10 +120,10 @@ export class RedisConnection {
     return this.#client.status === 'ready'
   }
 
-  #told (error: unknown): StateError {
+  #told (error: unknown, starting = false): StateError {
     if (this.#closing.signal.aborted) return new StateError('the state store is closed')
     // That a command went under with its connection says less than why there is none.
-    return redisError(this.#where, isReply(error) ? error : this.#down?.error ?? error)
+    return redisError(this.#where, isReply(error) ? error : this.#down?.error ?? error, starting)
   }
 }
 

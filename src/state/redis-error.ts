@@ -39,16 +39,18 @@ export function isPassing (error: unknown): boolean {
  * What a client's error means. Nothing of it is passed on, not even as the cause: ioredis keeps the command in it, with
  * its arguments, and those of AUTH are the password.
  * @param where `Redis at host:6379`
+ * @param starting whether nothing is tried again, as there is nothing yet that could
  */
-export function redisError (where: string, error: unknown): StateError {
+export function redisError (where: string, error: unknown, starting = false): StateError {
+  const again = (what: string): string => starting ? '' : `; mcp-valet ${what} by itself`
   if (error instanceof StateError) return error
   const said = SAID.find(([word]) => word === wordOf(error))
   if (said !== undefined) return new StateError(`${where} ${said[1]}`)
   const code = networkCode(error)
   if (code !== undefined && CERTIFICATE.test(code)) return new StateError(`${where} shows a certificate that is not trusted (${code}): name its CA under state.tls.ca, or its name under state.tls.server_name`)
-  if (messageOf(error).includes('timed out')) return new StateError(`${where} does not answer in time: check that it is well; mcp-valet tries again by itself`)
+  if (messageOf(error).includes('timed out')) return new StateError(`${where} does not answer in time: check that it is well${again('tries again')}`)
   if (isReply(error)) return new StateError(`${where} refuses a command of mcp-valet: it needs Redis 6 or later, or what speaks like it`)
-  return new StateError(`${where} cannot be reached${code === undefined ? '' : ` (${code})`}: check that it runs, and state.url; mcp-valet connects again by itself`)
+  return new StateError(`${where} cannot be reached${code === undefined ? '' : ` (${code})`}: check that it runs, and state.url${again('connects again')}`)
 }
 
 function wordOf (error: unknown): string | undefined {

@@ -111,7 +111,7 @@ export async function redisStore (address: RedisAddress, options: RedisStoreOpti
     await within(clock, Math.max(0, until - clock.elapsed()), news.open(until))
   } catch (error) {
     close()
-    throw redisError(where, error)
+    throw redisError(where, error, true)
   }
 
   return {

@@ -115,6 +115,16 @@ t.test('session keys that cannot be used: 1, and all of them with their place an
   t.notMatch(stderr, twice)
 })
 
+t.test('a Redis that is not there: 1, and no promise to connect again, as nothing is left that could', async (t) => {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  const { code, stderr } = await run(t, `listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0 }\nstate: { driver: redis, url: { env: REDIS }, key: { env: KEY } }\n${UPSTREAM}`, { REDIS: `redis://127.0.0.1:${port}`, KEY: 'k'.repeat(32) })
+  t.equal(code, 1)
+  t.equal(stderr, `mcp-valet cannot start: Redis at 127.0.0.1:${port} cannot be reached (ECONNREFUSED): check that it runs, and state.url\n`)
+})
+
 t.test('a state that cannot be opened: 1, and why', async (t) => {
   const { code, stderr } = await run(t, `listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0 }\nstate: { driver: lmdb, path: "DIR/valet.yaml/state" }\n${UPSTREAM}`)
   t.equal(code, 1)
