@@ -100,7 +100,10 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
     generations.add(next)
     current = next
     metrics.know([...next.config.upstreams.keys()])
-    next.warm()
+  }
+
+  function warm (): void {
+    current.warm()
     void principals.warm()
   }
 
@@ -135,6 +138,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       const generation = new Generation(next, lasting, before)
       swap()
       succeed(generation)
+      warm()
       warn(emit, warning)
       void before.retire().finally(() => generations.delete(before))
       if (refused !== undefined) throw refused
@@ -154,13 +158,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
     const policies = new ToolPolicies(principals.toolsOf.bind(principals))
     calls.rulesOf = ({ caller, upstream: name }, upstream = current.config.upstreams.get(name)) =>
       upstream === undefined ? undefined : policies.rulesFor(caller?.subject === undefined && caller !== undefined ? directory.current(caller) : caller, upstream)
-    proxyUrl = await front.listen(config.listen, createFront({
-      ...lasting,
-      routing: () => current.routing,
-      policyFor: policies.find.bind(policies),
-      binding: new SessionBinding(new Seal(key, previousKeys, 'binding')),
-      tracing: options.tracing,
-    }))
+    // Agents last, and nothing is renewed before: a refresh token must not be spent by a process that then finds a port taken.
     const adminUrl = await admin.listen(config.admin.listen, createAdmin({
       metrics,
       recent,
@@ -168,10 +166,18 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
       clock,
       emit,
       ending: ending.signal,
-      unready: () => closing === undefined ? [] : ['stopping'],
+      unready: () => closing !== undefined ? ['stopping'] : proxyUrl === '' ? ['starting'] : [],
       settings: () => current.admin,
       endpoints: () => ({ proxy: proxyUrl, header: current.config.callers.header, upstreams: [...current.config.upstreams.values()] }),
     }))
+    proxyUrl = await front.listen(config.listen, createFront({
+      ...lasting,
+      routing: () => current.routing,
+      policyFor: policies.find.bind(policies),
+      binding: new SessionBinding(new Seal(key, previousKeys, 'binding')),
+      tracing: options.tracing,
+    }))
+    warm()
     emit({ event: 'listening', proxy: proxyUrl, admin: adminUrl, upstreams: [...config.upstreams.keys()], principals: config.principals.size })
     return {
       proxyUrl,

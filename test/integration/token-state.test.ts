@@ -39,6 +39,20 @@ t.test('row 10: a restart keeps a rotated refresh token and the access token tha
   t.equal(issuer.reused, false)
 })
 
+t.test('row 10: a start that fails for a port that is taken, either one, has spent no refresh token', async (t) => {
+  const issuer = await startOpaqueIssuer(t)
+  const { origin } = await startUpstream(t)
+  const { port } = new URL(origin)
+  for (const taken of ['listen', 'admin']) {
+    const [proxy, admin] = taken === 'listen' ? [port, 0] : [0, port]
+    const yaml = `listen: 127.0.0.1:${proxy}\nadmin: { listen: 127.0.0.1:${admin} }\n${oneUpstream(origin, byRefreshToken(issuer.endpoint))}`
+    await t.rejects(startSidecar(t, yaml, { env: { RT: issuer.seed } }), { code: 'EADDRINUSE' }, taken)
+    t.equal(issuer.requests.length, 0, taken)
+  }
+  await once(t, oneUpstream(origin, byRefreshToken(issuer.endpoint)), { env: { RT: issuer.seed } }, async (sidecar) => { await sidecar.until(refreshed) })
+  t.equal(issuer.requests.length, 1, 'and the next start has it, before anybody calls')
+})
+
 t.test('row 10: a restart after the token has expired refreshes with the rotated refresh token', async (t) => {
   const folder = join(t.testdir(), 'state')
   const clock = manualClock()
