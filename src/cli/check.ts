@@ -16,7 +16,7 @@ export interface CheckOptions {
 export async function check ({ config: file, secrets, env }: CheckOptions): Promise<0 | 1> {
   const warnings: ConfigProblem[] = []
   try {
-    const config = await loadConfigFile(file, env, { warn: (warning) => warnings.push(warning) })
+    const config = await loadConfigFile(file, env, { now: systemClock.now(), warn: (warning) => warnings.push(warning) })
     const problems = secrets ? await checkSecrets(config, { now: systemClock.now(), warn: (warning) => warnings.push(warning) }) : []
     if (warnings.length > 0) process.stderr.write(renderProblems(file, warnings.map((warning) => ({ ...warning, message: `warning: ${warning.message}` }))) + '\n')
     if (problems.length > 0) return refuse(file, problems)

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js'
+import { systemClock, type Clock } from '../clock.js'
 import { loadConfigFile } from '../config/load.js'
 import type { Config } from '../config/config.js'
 import { secretFiles } from '../config/secret-files.js'
@@ -63,5 +63,5 @@ async function aborted (signal: AbortSignal): Promise<void> {
 
 /** The config of a file, as `keepUp` reads it again. */
 export function loader (file: string, env: NodeJS.ProcessEnv, warn: (reason: string) => void): () => Promise<Config> {
-  return async () => await loadConfigFile(file, env, { warn: ({ path, line, message }) => warn(`${file}:${line} ${path}: ${message}`) })
+  return async () => await loadConfigFile(file, env, { now: systemClock.now(), warn: ({ path, line, message }) => warn(`${file}:${line} ${path}: ${message}`) })
 }

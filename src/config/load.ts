@@ -20,6 +20,8 @@ export interface LoadOptions {
   readonly file?: string | undefined
   /** Called for each thing that works and is likely not meant, once the config has proved to be good. */
   readonly warn?: ((warning: ConfigProblem) => void) | undefined
+  /** Milliseconds since the epoch; without it no warning is given of what is over. */
+  readonly now?: number | undefined
 }
 
 /**
@@ -27,7 +29,7 @@ export interface LoadOptions {
  * @throws {ConfigError} with every problem at once, and also where the file cannot be read
  */
 export async function loadConfigFile (
-  path: string, env: NodeJS.ProcessEnv, options: Pick<LoadOptions, 'warn'> = {}
+  path: string, env: NodeJS.ProcessEnv, options: Pick<LoadOptions, 'warn' | 'now'> = {}
 ): Promise<Config> {
   return loadConfigText(await readText(path), { ...options, env, file: path })
 }
@@ -41,7 +43,7 @@ export function loadConfigText (text: string, options: LoadOptions): Config {
   const findings = allFindings(located.value)
   if (findings.length > 0) throw new ConfigError(options.file, inOrder(limited(findings).map(asProblem)))
   const config = { ...resolveConfig(located.value as RawConfig, options.env), written: writtenAs(text, options.file) }
-  for (const warning of inOrder(warningsOf(located.value, config).map(asProblem))) options.warn?.(warning)
+  for (const warning of inOrder(warningsOf(located.value, config, options.now).map(asProblem))) options.warn?.(warning)
   return config
 }
 

@@ -4,8 +4,12 @@ import type { Finding, Path } from './problem.js'
 import { mapAt, readable, textAt } from './raw.js'
 import { isLoopback } from './url.js'
 
-/** What works, and is likely not what the operator wants. `raw` tells where a thing is written. */
-export function warningsOf (raw: unknown, config: Config): Finding[] {
+/**
+ * What works, and is likely not what the operator wants.
+ * @param raw tells where a thing is written
+ * @param now milliseconds since the epoch
+ */
+export function warningsOf (raw: unknown, config: Config, now = Number.NEGATIVE_INFINITY): Finding[] {
   const findings: Finding[] = []
   if (!isLocal(config.listen) && config.callers.hosts.length === 0) {
     findings.push({ path: ['listen'], message: 'other machines can connect, and their calls are refused until the names they use are listed under callers.hosts' })
@@ -15,7 +19,7 @@ export function warningsOf (raw: unknown, config: Config): Finding[] {
   }
   const keys: Path = ['callers', 'jwt', config.callers.jwt?.jwksUri === undefined ? 'issuer' : 'jwks_uri']
   if (isPlain(textOf(raw, keys))) findings.push({ path: keys, message: 'plain http: whoever is on the way can put keys of their own there, and with them be any caller' })
-  findings.push(...subjectless(config), ...embedded(config))
+  findings.push(...subjectless(config), ...embedded(config), ...over(config, now))
   return [...findings, ...plainAddresses(raw).map((path) => ({ path, message: 'plain http: tokens cross the network unencrypted' }))]
 }
 
@@ -31,6 +35,13 @@ function subjectless (config: Config): Finding[] {
 function embedded (config: Config): Finding[] {
   return [...config.principals.values()].flatMap(({ id, credentials }) => [...credentials].flatMap(([upstream, { type }]) =>
     type === 'custom' ? [{ path: ['principals', id, 'credentials', upstream, 'type'], message: 'is for those who embed mcp-valet: `mcp-valet serve` has no code for it and does not start with it' }] : []))
+}
+
+/** Sessions that have ended before they begin. */
+function over ({ sessions }: Config, now: number): Finding[] {
+  return sessions.flatMap(({ expiresAt }, index) => expiresAt !== undefined && expiresAt <= now
+    ? [{ path: ['sessions', index, 'expires_at'], message: 'has passed: calls with this key are refused. Give it a later one, or take the session out' }]
+    : [])
 }
 
 /** Where an address is written that tokens go to without TLS, unless they stay on this machine. */

@@ -72,6 +72,18 @@ t.test('check warns of what works and is likely not what is wanted', async (t) =
   t.match(stderr, /warning: plain http/)
 })
 
+t.test('check warns of a session that is over, and of a token there that has expired', async (t) => {
+  const session = (when: string): string => `sessions: [{ principal: alice, agent: a, key: { env: KEY }, expires_at: ${when} }]\n`
+  const dir = t.testdir({ past: CONFIG + session('2001-01-01T00:00:00Z'), future: CONFIG + session('2999-01-01T00:00:00Z') })
+  const claims = Buffer.from('{"exp":1}').toString('base64url')
+  const env = { TOKEN: `e30.${claims}.${mintToken()}`, KEY: `vk_${'a'.repeat(43)}` }
+  const { code, stderr } = await run(t, join(dir, 'past'), { env })
+  t.equal(code, 0)
+  t.match(stderr, /past:4:\d+ sessions\[0\]\.expires_at: warning: has passed: calls with this key are refused/)
+  t.match(stderr, /past:3:\d+ principals\.alice\.credentials\.tools\.token: warning: env TOKEN is a JWT that has expired/)
+  t.equal((await run(t, join(dir, 'future'), { env: { ...env, TOKEN: mintToken() } })).stderr, '')
+})
+
 t.test('what is no problem of the config is not taken for one', async (t) => {
   const { check: mocked } = await t.mockImport<typeof import('../../../src/cli/check.js')>('../../../src/cli/check.js', {
     '../../../src/config/check-secrets.js': { checkSecrets: async () => { throw new TypeError('a fault') } },
