@@ -4,6 +4,7 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { loadConfigText } from '../../src/config/load.js'
 import { ConfigSchema } from '../../src/config/schema.js'
+import { reasonOfRefusal } from '../../src/reload.js'
 
 /** As much of a JSON Schema as the page of all settings tells. */
 interface Schema {
@@ -65,4 +66,10 @@ t.test('the configs of docs/configure.md are what it says', async (t) => {
   t.match(config.principals.get('alice')?.credentials.get('tools'), { type: 'refresh_token', clientId: 'agents' })
   t.same(Object.values(parse(secrets) as object).map((secret: object) => Object.keys(secret)[0]), ['env', 'file', 'command'])
   t.same(loadConfigText(`${drain}${whole}`, { env: {} }).drain, loadConfigText(whole, { env: {} }).drain, 'the defaults')
+})
+
+t.test('the line of a refused reload in docs/configure.md is what such a mistake gives', async (t) => {
+  const shown = JSON.parse(/^\{"level":"error","event":"reload_refused".*$/m.exec(readFileSync(docs + 'configure.md', 'utf8'))?.[0] as string) as { reason: string }
+  const error = await Promise.resolve().then(() => loadConfigText('upstreams:\n  tools:\n    url: http://localhost:8001/mcp\n    replay: 1\n', { env: {} })).catch((error: unknown) => error)
+  t.equal(reasonOfRefusal(error), shown.reason)
 })
