@@ -1,3 +1,4 @@
+import { lstatSync } from 'node:fs'
 import { systemClock } from '../clock.js'
 import { ConfigError } from '../config/load.js'
 import type { Config } from '../config/config.js'
@@ -76,6 +77,7 @@ function refuse (error: unknown, file: string): number {
 function advice (error: unknown): string {
   const { name, code, address, port, message } = error as NodeJS.ErrnoException & { address?: unknown, port?: number }
   // What is taken is the one thing here that says too little by itself; a socket's port is -1.
+  if (code === 'EADDRINUSE' && typeof address === 'string' && lstatSync(address, { throwIfNoEntry: false })?.isSocket() === false) return `${address} is in use by something that is no socket: name another path, or take it away`
   if (code === 'EADDRINUSE') return `${String(address)}${port === undefined || port < 0 ? '' : `:${port}`} is in use: stop what listens there, or change listen and admin.listen`
   if (code === 'EADDRNOTAVAIL' || code === 'ENOENT') return `${message}: change listen or admin.listen`
   if (code === 'EACCES') return `${message}: choose a port above 1023 or a socket path that this user may write`

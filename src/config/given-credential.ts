@@ -27,7 +27,7 @@ const PLACE = { env: 'GIVEN' }
 export function credentialCompleter (raw: RawConfig, env: NodeJS.ProcessEnv): CompleteCredential {
   return (name, given) => {
     const upstream = Object.hasOwn(raw.upstreams, name) ? raw.upstreams[name] : undefined
-    if (upstream === undefined) throw new ControlError('ERR_REQUEST_INVALID', [{ path: 'upstream', message: `there is no upstream of this name; there are: ${Object.keys(raw.upstreams).join(', ')}` }])
+    if (upstream === undefined) throw new ControlError('ERR_REQUEST_INVALID', [{ path: '', message: `there is no upstream of this name; there are: ${Object.keys(raw.upstreams).join(', ')}` }])
     const { expires_in: _, ...rest } = given
     const own = Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, isSecretKey(key) ? PLACE : value])) as RawCredential
     const merged = mergeCredential(upstream.credential, own as Record<string, unknown>) as RawCredential

@@ -1,6 +1,7 @@
 import type { Finding, Path } from './problem.js'
 import { at, isMap, mapAt, type RawMap, readable } from './raw.js'
 import { SECRET_EXPECTED } from './schema-parts.js'
+import { secretComplaint } from './secret-shape.js'
 import type { SecretSource } from './secret-ref.js'
 import { readEnvName, readFilePath, readHeaderText } from './values.js'
 
@@ -56,7 +57,7 @@ function bodyFindings (value: unknown, path: Path, field: string): Finding[] {
     if (SECRET_FIELD.test(field) && !PLACEHOLDER.test(value)) return [{ path, message: SECRET_EXPECTED }]
     return strayPlaceholder(value, path)
   }
-  if (isSecretLeaf(value)) return isUsable(value) ? [] : [{ path, message: SECRET_EXPECTED }]
+  if (isSecretLeaf(value)) return isUsable(value) ? [] : [{ path, message: secretComplaint(value) }]
   if (Array.isArray(value)) return value.flatMap((item, index) => bodyFindings(item, [...path, index], field))
   return isMap(value) ? Object.entries(value).flatMap(([key, member]) => bodyFindings(member, [...path, key], key)) : []
 }

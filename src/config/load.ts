@@ -12,6 +12,11 @@ import { warningsOf } from './warnings.js'
 export { ConfigError, type ConfigProblem } from './problem.js'
 
 const MAX_PROBLEMS = 200
+const UNREADABLE: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file (in a container: mount yours there, read-only)',
+  EISDIR: 'this is a folder: name the config file in it',
+  EACCES: 'the user that mcp-valet runs as may not read this file, or look into its folder: allow it that',
+}
 
 export interface LoadOptions {
   /** Where `{ env: NAME }` looks, each time a secret is read. */
@@ -78,7 +83,7 @@ async function readText (path: string): Promise<string> {
     bytes = await readAtMost(path, MAX_CONFIG_BYTES + 1)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
-    throw refuse(code === 'ENOENT' ? 'there is no such file (in a container: mount yours there, read-only)' : `the file cannot be read (${code ?? 'unknown error'})`)
+    throw refuse(UNREADABLE[code ?? ''] ?? `the file cannot be read (${code ?? 'unknown error'})`)
   }
   if (bytes.length > MAX_CONFIG_BYTES) throw refuse('the config is larger than 1 MiB')
   try {

@@ -2,6 +2,8 @@ import { distance } from 'fastest-levenshtein'
 import type { ErrorObject } from 'ajv'
 import { looksLikeSecret, type ValueError } from './problem.js'
 import { READERS, type ReaderName } from './readers.js'
+import { SECRET_EXPECTED } from './schema-parts.js'
+import { secretComplaint } from './secret-shape.js'
 
 interface Description {
   readonly message: string
@@ -22,6 +24,8 @@ export function describe (error: ErrorObject): Description | undefined {
   if (keyword === 'propertyNames') return badName(params.propertyName as string, error.schema as { reads: ReaderName })
   if (keyword === 'reads') return here(complaint(error.schema as ReaderName, data as string))
   if (data === null) return here('is empty: give it a value, or leave the key out')
+  if (schema.errorMessage === SECRET_EXPECTED) return here(secretComplaint(data))
+  if (keyword === 'type' && /^.(?:upstreams|principals)$/.test(error.instancePath) && Array.isArray(data)) return here('expected a map (key: value), and this is a list: write a name and a colon in place of each dash')
   return here(schema.errorMessage ?? expectation(keyword, schema))
 }
 

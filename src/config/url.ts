@@ -2,9 +2,12 @@ import { ValueError } from './problem.js'
 
 /**
  * Reads an absolute http(s) URL.
- * @throws {ValueError} for another scheme, for a user name or password, and for a fragment
+ * @throws {ValueError} for another scheme, for a user name or password, for a variable in the host, and for a fragment
  */
 export function readHttpUrl (text: string): URL {
+  const [, authority = ''] = /^https?:\/\/([^/?#\s\\]+)/i.exec(text) ?? []
+  if (/[${}]/.test(authority)) throw new ValueError('must name the host itself: variables ($NAME) are not put in')
+  if (Number(/:([0-9]+)$/.exec(authority)?.[1] ?? 0) > 65_535) throw new ValueError('has a port above 65535')
   const url = /^https?:\/\/[^\s\\]+$/i.test(text) && URL.canParse(text) ? new URL(text) : undefined
   if (url === undefined) throw new ValueError('expected an absolute URL that starts with http:// or https://')
   if (url.username !== '' || url.password !== '') {

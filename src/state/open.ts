@@ -42,8 +42,8 @@ function withKeys (store: Store, key: StateKey, previousKeys: readonly StateKey[
   return { vault: new Vault(store, new Seal(key, previousKeys)), key, previousKeys }
 }
 
-async function readKey (ref: SecretRef, name?: string): Promise<StateKey> {
-  return new StateKey(Buffer.from((await ref.read()).reveal()), name)
+async function readKey (ref: SecretRef, path = 'state.key'): Promise<StateKey> {
+  return new StateKey(Buffer.from((await ref.read()).reveal()), `${path} (${ref.source})`)
 }
 
 async function openRedis ({ url, prefix, tls }: RedisConfig, tuning: StateTuning): Promise<Store> {

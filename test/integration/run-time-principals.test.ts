@@ -146,7 +146,7 @@ t.test('P3: what is put over a principal of the config counts, and when it is ta
 })
 
 const REFUSED: Array<[name: string, upstream: string, given: GivenCredential & Record<string, unknown>, path: string, message: RegExp]> = [
-  ['an upstream that is none', 'tolls', { refresh_token: 'x' }, 'credentials.tolls.upstream', /no upstream of this name; there are: tools, other/],
+  ['an upstream that is none', 'tolls', { refresh_token: 'x' }, 'credentials.tolls', /no upstream of this name; there are: tools, other/],
   ['a token with a line break', 'tools', { refresh_token: 'a\nb' }, 'credentials.tools.refresh_token', /printable characters/],
   ['an access token that is none', 'tools', { refresh_token: 'x', access_token: 'a b' }, 'credentials.tools.access_token', /RFC 6750/],
   ['a type that is none', 'tools', { type: 'api_tokn', token: 'x' }, 'credentials.tools.type', /api_token/],

@@ -131,7 +131,7 @@ t.test('row 10: with another state key it says so, and spends no refresh token',
 
 t.test('row 10: a state key that is too short, or open to everybody, is refused at the start', async (t) => {
   const folder = join(t.testdir(), 'state')
-  await t.rejects(startSidecar(t, lmdb(folder, ', key: { env: KEY }') + oneUpstream('http://127.0.0.1:1', '{ type: api_token, token: { env: T } }'), { env: { KEY: 'short' } }), /too short: it needs at least 32 bytes/)
+  await t.rejects(startSidecar(t, lmdb(folder, ', key: { env: KEY }') + oneUpstream('http://127.0.0.1:1', '{ type: api_token, token: { env: T } }'), { env: { KEY: 'short' } }), /state\.key \(env KEY\) is too short: it needs at least 32 bytes/)
   const yaml = lmdb(folder) + oneUpstream('http://127.0.0.1:1', '{ type: api_token, token: { env: T } }')
   await once(t, yaml, {}, async () => {})
   chmodSync(join(folder, 'state.key'), 0o644)

@@ -1,7 +1,7 @@
 import type { Clock } from '../../clock.js'
 import type { ApiTokenConfig } from '../../config/config.js'
 import { expiryOfFound } from '../lifetime.js'
-import { accessToken, NOTHING_HELD, readSecret, type Grant } from './grant.js'
+import { accessToken, GrantError, NOTHING_HELD, readSecret, type Grant } from './grant.js'
 
 /**
  * A token that somebody else puts in place and replaces: a file, a variable, a command's output. Renewing it means
@@ -17,7 +17,9 @@ export function apiTokenGrant (config: ApiTokenConfig, clock: Clock): Grant {
     async exchange () {
       const obtainedAt = clock.now()
       const token = accessToken((await readSecret(config.token)).reveal(), config.token.source)
-      return { accessToken: token, refreshToken: undefined, obtainedAt, expiresAt: expiryOfFound(token.reveal()) ?? config.expiresAt }
+      const expiresAt = expiryOfFound(token.reveal()) ?? config.expiresAt
+      if (expiresAt !== undefined && expiresAt <= obtainedAt) throw new GrantError('unavailable', `${config.token.source} holds a token that has expired: put a new one there`)
+      return { accessToken: token, refreshToken: undefined, obtainedAt, expiresAt }
     },
   }
 }

@@ -79,7 +79,7 @@ for (const [which, yaml] of [['the proxy', (port: number) => LISTEN.replace('lis
 t.test('a socket path that is a file: 1, and the file is left alone', async (t) => {
   const { code, stderr } = await run(t, `listen: "unix:DIR/valet.yaml"\nadmin: { listen: 127.0.0.1:0 }\nstate: { driver: memory }\n${UPSTREAM}`)
   t.equal(code, 1)
-  t.match(stderr, 'valet.yaml is in use')
+  t.match(stderr, 'valet.yaml is in use by something that is no socket: name another path')
 })
 
 t.test('a socket path in a folder that is not there: 1, with what the system says', async (t) => {

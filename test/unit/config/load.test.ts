@@ -248,7 +248,7 @@ t.test('a file', async (t) => {
     return (error as ConfigError).message.replace(dir, '')
   }
   t.equal(await refusal('none.yaml'), '/none.yaml there is no such file (in a container: mount yours there, read-only)')
-  t.equal(await refusal('dir'), '/dir the file cannot be read (EISDIR)')
+  t.equal(await refusal('dir'), '/dir this is a folder: name the config file in it')
   t.equal(await refusal('big.yaml'), '/big.yaml the config is larger than 1 MiB')
   t.equal(await refusal('latin.yaml'), '/latin.yaml the file is not UTF-8 text')
   t.match(await refusal('bad.yaml'), /^\/bad\.yaml:1:1 expected a map/)

@@ -76,6 +76,8 @@ t.test('when a token expires that was put at run time is believed, where it does
   t.equal(await exchange({ expiresAt }), expiresAt)
   t.equal(await exchange({ expiresAt }, jwt), clock.now() + 30_000, 'its own exp counts')
   t.equal(await exchange({}), undefined)
+  const over = `e30.${Buffer.from(JSON.stringify({ exp: clock.now() / 1000 - 1 })).toString('base64url')}.c2ln`
+  await t.rejects(exchange({}, over), { name: 'GrantError', kind: 'unavailable', message: 'put holds a token that has expired: put a new one there' }, 'with whom there is to ask')
 
   const config: RefreshTokenConfig = {
     type: 'refresh_token', tokenEndpoint: undefined, issuer: undefined, clientId: undefined, clientSecret: undefined, clientAuth: 'none', scope: undefined, resource: 'https://r', refreshToken: ref('rt_1'), accessToken: ref('at_1'),

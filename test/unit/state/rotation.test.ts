@@ -98,8 +98,8 @@ t.test('the folder\'s own key can be named in the config, as the current one or 
 t.test('a key that cannot be used is named', async (t) => {
   const path = join(t.testdir(), 'state')
   const config = { driver: 'lmdb', path, key: ref(newKey()) } as const
-  await t.rejects(openState({ ...config, previousKeys: [ref(newKey()), ref('short')] }), { name: 'StateError', message: /^state\.previous_keys\[1\] is too short: it needs at least 32 bytes/ })
-  await t.rejects(openState({ ...config, key: ref('short'), previousKeys: [] }), { name: 'StateError', message: /^the state key is too short/ })
+  await t.rejects(openState({ ...config, previousKeys: [ref(newKey()), ref('short')] }), { name: 'StateError', message: /^state\.previous_keys\[1\] \(env KEY\) is too short: it needs at least 32 bytes/ })
+  await t.rejects(openState({ ...config, key: ref('short'), previousKeys: [] }), { name: 'StateError', message: /^state\.key \(env KEY\) is too short: it needs at least 32 bytes/ })
   await t.rejects(openState({ ...config, previousKeys: [secretRef({ env: 'NONE' }, { env: {} })] }), { name: 'SecretRefError', message: /NONE is not set/ })
   t.throws(() => readFileSync(join(path, 'valet.mdb')), 'and nothing was made')
 })
