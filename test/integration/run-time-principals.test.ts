@@ -162,6 +162,7 @@ for (const [name, upstream, given, path, message] of REFUSED) {
     const error = await sidecar.principals.put('alice', { credentials: { [upstream]: given } }).catch((error: unknown) => error)
     t.match(error, { name: 'ControlError', code: 'ERR_REQUEST_INVALID' })
     t.match((error as { details: unknown[] }).details[0], { path, message })
+    t.equal((error as { details: Array<{ path: string }> }).details[0]?.path, path)
     t.notMatch(JSON.stringify(error), 'a\\nb')
     t.same(sidecar.principals.list(), [])
     t.same(sidecar.credentials.list(), [])
