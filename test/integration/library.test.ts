@@ -93,6 +93,18 @@ for (const [name, handler, reason] of WRONG) {
   })
 }
 
+t.test('P5: a credential type of one\'s own whose retryAfter is no number is asked as seldom as any that fails', async (t) => {
+  let asked = 0
+  const { sidecar, answer } = await withType(t, async () => {
+    // Were it asked without a pause, nothing else would come to its turn: the test itself would hang.
+    if (++asked > 100) await new Promise(() => {})
+    throw new GrantError('unavailable', 'busy', { retryAfter: Number(undefined) * 1_000 })
+  })
+  t.equal(errorCode(await answer()), 'ERR_CREDENTIAL_UNAVAILABLE')
+  t.ok(asked < 20, `asked ${asked} times`)
+  t.match(sidecar.events.filter(({ event }) => event === 'refresh'), [{ retry_in: 1 }])
+})
+
 t.test('P5: a credential type that nobody registered is refused at the start, with what to do', async (t) => {
   const config = loadConfigText(`
 listen: 127.0.0.1:0

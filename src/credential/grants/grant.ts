@@ -44,6 +44,9 @@ export interface Grant {
   exchange (held: Held, mayAsk?: () => void): Promise<Issued>
 }
 
+/** Milliseconds; a mistake of whoever asks for more must not put a principal out of service for a day. */
+export const LONGEST_RETRY_AFTER = 5 * 60_000
+
 export type GrantErrorKind = 'revoked' | 'unchanged' | 'unavailable'
 
 /**
@@ -57,7 +60,7 @@ export type GrantErrorKind = 'revoked' | 'unchanged' | 'unavailable'
 export class GrantError extends Error {
   readonly kind: GrantErrorKind
   readonly reason: string
-  /** The issuer's own wish, milliseconds from now. */
+  /** The issuer's own wish, milliseconds from now: 0 to `LONGEST_RETRY_AFTER`; what was no such number counts as unsaid. */
   readonly retryAfter: number | undefined
   /** Said before, and only remembered now: nobody was asked again, so there is nothing new to report. */
   readonly remembered: boolean
@@ -74,11 +77,16 @@ export class GrantError extends Error {
     this.name = 'GrantError'
     this.kind = kind
     this.reason = reason
-    this.retryAfter = more.retryAfter
+    this.retryAfter = waitOf(more.retryAfter)
     this.remembered = more.remembered === true
     this.dormant = more.dormant === true
     this.rotated = more.rotated
   }
+}
+
+/** The code of others gives it, too: a NaN would make every wait end at once, for ever. */
+function waitOf (ms: number | undefined): number | undefined {
+  return Number.isFinite(ms) && (ms as number) >= 0 ? Math.min(ms as number, LONGEST_RETRY_AFTER) : undefined
 }
 
 /**

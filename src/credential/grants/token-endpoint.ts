@@ -1,9 +1,8 @@
 import { boundedText, causeCode, parseObject, TooLarge } from '../../issuer-answer.js'
-import { GrantError } from './grant.js'
+import { GrantError, LONGEST_RETRY_AFTER } from './grant.js'
 
 /** How long a token endpoint may take. */
 const PATIENCE_MS = 10_000
-const LONGEST_RETRY_AFTER = 5 * 60_000
 
 /** Error codes that may be repeated in a log: RFC 6749 §5.2, RFC 8707 §2, RFC 8693 §2.2.2, RFC 9449 §5. */
 const KNOWN_ERRORS = new Set([

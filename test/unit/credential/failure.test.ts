@@ -28,6 +28,11 @@ t.test('row 8: Retry-After counts where it asks for more, with up to a fifth on 
   }))
 })
 
+t.test('row 8: a Retry-After that is no number from 0 on is left aside, and five minutes are the most', async (t) => {
+  for (const wrong of [NaN, Infinity, -Infinity, -1, '30', null] as number[]) t.equal(nextFailure(undefined, new GrantError('unavailable', '', { retryAfter: wrong }), 0, 0).retryAt, 250, String(wrong))
+  t.equal(nextFailure(undefined, new GrantError('unavailable', '', { retryAfter: 30 * 86_400_000 }), 0, 0).retryAt, 300_000)
+})
+
 t.test('row 9: a source that is unchanged is looked at again within 10 s', async (t) => {
   const error = new GrantError('unchanged', '')
   t.equal(nextFailure({ error, count: 50, retryAt: 0 }, error, 0, 0).retryAt, 10_000)
