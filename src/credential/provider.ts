@@ -141,8 +141,11 @@ export class Provider implements CredentialSource {
         if (!(error instanceof GrantError)) throw error
         if (error.kind === 'revoked') throw new ValetError('ERR_CREDENTIAL_REVOKED', { cause: error })
         if (error.kind === 'unchanged' && instead !== undefined) return instead
-        const wait = Math.max(0, (this.#flights.failure?.retryAt ?? 0) - this.#clock.elapsed())
-        if (this.#flights.closed.aborted || this.#clock.elapsed() + wait >= deadline) throw unavailable(error, wait)
+        const { failure } = this.#flights
+        const wait = Math.max(0, (failure?.retryAt ?? 0) - this.#clock.elapsed())
+        // What only a person can bring about is not waited for, unless a new grant has just taken the place of the one asked.
+        const vain = error.dormant && failure?.error === error
+        if (vain || this.#flights.closed.aborted || this.#clock.elapsed() + wait >= deadline) throw unavailable(error, wait)
         await pause(this.#clock, wait, this.#flights.closed)
         const there = found()
         if (there !== undefined) return there

@@ -373,3 +373,31 @@ t.test('row 9: what only a person can bring about is told once and not tried by 
   await clock.advance(60_000)
   t.ok(await provider.usable(NEVER))
 })
+
+t.test('row 9: a call for somebody who has not logged in yet is answered at once, whether the first or a later one', async (t) => {
+  const clock = manualClock()
+  const grant = rotating(clock, async () => { throw new GrantError('unavailable', 'nobody has logged in yet', { dormant: true }) })
+  const provider = providerOf(t, grant, clock, vaultOf(memoryStore()))
+  const told: unknown[] = []
+  for (let nth = 1; nth <= 2; nth++) {
+    provider.usable(clock.elapsed() + 28_000).catch((error: unknown) => { told.push(error) })
+    await settled()
+    t.equal(told.length, nth)
+  }
+  t.match(told, [{ code: 'ERR_CREDENTIAL_UNAVAILABLE' }, { code: 'ERR_CREDENTIAL_UNAVAILABLE' }])
+  t.equal(grant.held.length, 1)
+})
+
+t.test('row 9: a call that waits while somebody logs in gets the token of that login', async (t) => {
+  const clock = manualClock()
+  const [asked, loggedIn] = [gate(), gate()]
+  const before = rotating(clock, async () => { asked.open(); await loggedIn.opened; throw new GrantError('unavailable', 'nobody has logged in yet', { dormant: true }) })
+  const provider = providerOf(t, before, clock, vaultOf(memoryStore()))
+  const waiting = provider.usable(clock.elapsed() + 28_000)
+  await asked.opened
+  provider.replace(rotating(clock), recordName('put-credential', 'alice', 'tools'))
+  loggedIn.open()
+  await settled()
+  await clock.advance(0)
+  t.ok(await waiting)
+})
