@@ -19,7 +19,8 @@ export async function boundedText (body: AsyncIterable<Uint8Array> | null): Prom
     if (size > LARGEST_ANSWER) throw new TooLarge()
     chunks.push(chunk)
   }
-  return Buffer.concat(chunks).toString('utf8')
+  // Without a byte order mark, which some put before good JSON (RFC 8259 §8.1).
+  return new TextDecoder().decode(Buffer.concat(chunks))
 }
 
 /** Undefined where it is none. */

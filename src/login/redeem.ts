@@ -4,6 +4,7 @@ import { readable } from '../config/raw.js'
 import { readScope } from '../config/values.js'
 import { clientAuthentication } from '../credential/grants/client-auth.js'
 import { accessToken, GrantError, refreshToken, type Issued } from '../credential/grants/grant.js'
+import { tidied } from '../credential/grants/token-answer.js'
 import { askTokenEndpoint } from '../credential/grants/token-endpoint.js'
 import { expiryOfIssued } from '../credential/lifetime.js'
 import { clientConfig, type Attempt } from './authorize.js'
@@ -44,12 +45,4 @@ export async function redeem (attempt: Attempt, answer: URLSearchParams, clock: 
     const why = error instanceof GrantError ? error.reason : 'its answer is not what RFC 6749 §5.1 asks for'
     throw new LoginError(`the issuer ${shown(issuer)} gave no tokens for the code: ${why}`)
   }
-}
-
-/** What issuers do send and the library would refuse: empty members, no token_type, a lifetime that is none. Nobody here uses an ID token. */
-function tidied (body: Record<string, unknown>): Record<string, unknown> {
-  const { id_token: _, ...rest } = body
-  const kept = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null && value !== ''))
-  if (!(Number(kept.expires_in) > 0)) delete kept.expires_in
-  return { token_type: 'Bearer', ...kept }
 }

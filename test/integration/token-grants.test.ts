@@ -19,8 +19,10 @@ for (const [what, answer, reason] of [
   ['an access token with CR and LF', granted({ access_token: 'a\r\nX-Evil: 1' }), /no usable token/],
   ['an access token with a space', granted({ access_token: 'a b' }), /no usable token/],
   ['an access token that is too long', granted({ access_token: 'x'.repeat(12 * 1024 + 1) }), /no usable token/],
-  ['an access token that is no string', granted({ access_token: 7 }), /RFC 6749 §5\.1/],
-  ['no access token', { body: { token_type: 'Bearer' } }, /RFC 6749 §5\.1/],
+  ['an access token that is no string', granted({ access_token: 7 }), /RFC 6749 §5\.1 asks for: it must hold an access_token, which is a string$/],
+  ['no access token', { body: { token_type: 'Bearer' } }, /RFC 6749 §5\.1 asks for: it must hold an access_token/],
+  ['a token_type that is no string', granted({ token_type: ['Bearer'] }), /asks for: it must be of token_type Bearer$/],
+  ['a refresh token that is no string', granted({ refresh_token: 12345 }), /no usable refresh token/],
   ['a token of a type that is no bearer token', granted({ token_type: 'mac' }), /token_type Bearer/],
   ['a refresh token with CR and LF', granted({ refresh_token: 'a\r\nb' }), /no usable refresh token/],
   ['a 404', { status: 404 }, /HTTP 404 with no OAuth error: check its URL$/],
@@ -40,10 +42,26 @@ for (const [what, more] of [
   ['with an id_token that is none', { id_token: 'no.id.token' }],
   ['with empty members', { scope: null, refresh_token: null, expires_in: null, token_type: null }],
   ['with a lifetime in a string', { expires_in: '600' }],
+  ['whose lifetime is a text', { expires_in: '1 hour' }],
+  ['whose lifetime is a list', { expires_in: [3600] }],
+  ['whose scope is a list', { scope: ['chat:read', 'channel:bot'] }],
+  ['whose scope is a number', { scope: 5 }],
+  ['with an id_token that is a number', { id_token: 5 }],
 ] as const) {
   t.test(`an answer ${what} is taken`, async (t) => {
     const server = await startTokenServer(t, () => granted(more))
     const sidecar = await startSidecar(t, oneUpstream(nowhere, byRefreshToken(server.endpoint)), { env: { RT: mint('rt') } })
+    t.match(await sidecar.until(isRefresh), { outcome: 'ok' })
+  })
+}
+
+for (const [what, body] of [
+  ['whose lifetime is larger than any number', (json: string) => json.replace('600', '1e400')],
+  ['with a byte order mark', (json: string) => `\ufeff${json}`],
+] as const) {
+  t.test(`row 10: an answer ${what} is taken, as its refresh token has replaced the one before`, async (t) => {
+    const issuer = await startOpaqueIssuer(t, { instead: (nth) => nth > 1 ? undefined : { body: body(JSON.stringify({ access_token: mint(), token_type: 'Bearer', expires_in: 600, refresh_token: issuer.seed })) } })
+    const sidecar = await startSidecar(t, oneUpstream(nowhere, byRefreshToken(issuer.endpoint)), { env: { RT: issuer.seed }, clock: manualClock() })
     t.match(await sidecar.until(isRefresh), { outcome: 'ok' })
   })
 }

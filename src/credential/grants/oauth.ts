@@ -5,9 +5,12 @@ import { expiryOfIssued } from '../lifetime.js'
 import { authorizationServer } from './authorization-server.js'
 import { clientAuthentication } from './client-auth.js'
 import { accessToken, GrantError, refreshToken, rotatedIn, type Issued } from './grant.js'
+import { tidied } from './token-answer.js'
 import { askTokenEndpoint } from './token-endpoint.js'
 
-const MALFORMED = 'the token endpoint\'s answer is not what RFC 6749 §5.1 asks for: it must hold an access_token, of token_type Bearer'
+const MALFORMED = 'the token endpoint\'s answer is not what RFC 6749 §5.1 asks for: it must'
+const NO_TOKEN = `${MALFORMED} hold an access_token, which is a string`
+const NO_BEARER = `${MALFORMED} be of token_type Bearer`
 
 /** One token request (RFC 6749 §4.5). */
 export interface TokenRequest {
@@ -66,12 +69,15 @@ function parametersOf ({ scope, resource }: TokenEndpointConfig, { parameters }:
 async function issue (asked: TokenRequest, clock: Clock, request: (options: oauth.TokenEndpointRequestOptions) => Promise<oauth.TokenEndpointResponse>): Promise<Issued> {
   const requestedAt = clock.now()
   let body: Record<string, unknown> | undefined
+  let rotated: unknown
   try {
     const answer = await request({
       [oauth.allowInsecureRequests]: true,
       [oauth.customFetch]: async (url: string, options: object) => {
         asked.mayAsk?.()
-        body = tidied(await askTokenEndpoint(url, options, { now: () => clock.now(), refused: asked.refused }), asked)
+        const { refresh_token: next, ...rest } = tidied(await askTokenEndpoint(url, options, { now: () => clock.now(), refused: asked.refused }))
+        body = rest
+        if (asked.refreshes === true) rotated = next
         return Response.json(body)
       },
     })
@@ -80,30 +86,19 @@ async function issue (asked: TokenRequest, clock: Clock, request: (options: oaut
     const token = accessToken(answer.access_token, 'the token endpoint')
     return {
       accessToken: token,
-      refreshToken: answer.refresh_token === undefined ? undefined : refreshToken(answer.refresh_token, 'the token endpoint'),
+      refreshToken: rotated === undefined ? undefined : refreshToken(rotated, 'the token endpoint'),
       obtainedAt: requestedAt,
       expiresAt: expiryOfIssued(answer.access_token, answer.expires_in, requestedAt),
     }
   } catch (error) {
-    if (body === undefined && error instanceof GrantError) throw error
-    throw new GrantError('unavailable', error instanceof GrantError ? error.reason : MALFORMED, { rotated: rotatedIn(body?.refresh_token) })
+    if (body === undefined) throw error instanceof GrantError ? error : new GrantError('unavailable', 'the token request could not be made')
+    // Nothing else that the library would refuse is left in it.
+    const reason = error instanceof GrantError ? error.reason : typeof body.access_token === 'string' ? NO_BEARER : NO_TOKEN
+    throw new GrantError('unavailable', reason, { rotated: rotatedIn(rotated) })
   }
 }
 
 /** The library lets DPoP tokens pass (RFC 9449), which are of no use without their key. */
 function unlessBearer (answer: oauth.TokenEndpointResponse): string | undefined {
-  return answer.token_type === 'bearer' ? undefined : MALFORMED
-}
-
-/**
- * What the library would refuse a whole answer for, and with it the refresh token that has just been rotated, although
- * issuers do send it: empty members, no token_type, a lifetime that is none. Nobody here uses an ID token, and checking
- * one would fail where the config names no issuer.
- */
-function tidied (body: Record<string, unknown>, { refreshes }: TokenRequest): Record<string, unknown> {
-  const { id_token: _, ...rest } = body
-  const kept = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null && value !== ''))
-  if (!(Number(kept.expires_in) > 0)) delete kept.expires_in
-  if (refreshes !== true) delete kept.refresh_token
-  return { token_type: 'Bearer', ...kept }
+  return answer.token_type === 'bearer' ? undefined : NO_BEARER
 }

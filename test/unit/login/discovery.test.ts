@@ -237,7 +237,7 @@ t.test('an announced login that is refused is told (RFC 9126)', async (t) => {
 })
 
 t.test('the scope that the issuer names is kept as it names it, or else the one that was asked for', async (t) => {
-  for (const [named, kept] of [['granted', 'granted'], [undefined, 'asked'], ['', 'asked'], ['not  a "scope"', 'asked']] as const) {
+  for (const [named, kept] of [['granted', 'granted'], [undefined, 'asked'], ['', 'asked'], [['read', 'write'], 'read write'], [[], 'asked'], [[5], 'asked'], ['not  a "scope"', 'asked']] as const) {
     const peer = await startLoginPeer(t, (_origin, { access, refresh }) => ({ '/token': { access_token: access, token_type: 'Bearer', refresh_token: refresh, scope: named } }))
     const { person, saved, result } = startLogin(t, oneTool(peer.mcp), { flags: { scope: 'asked' } })
     await fetch(callbackOf(await person.visited(), { code: 'x', iss: peer.origin }))
