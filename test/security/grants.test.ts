@@ -171,6 +171,8 @@ for (const [what, script, reason] of [
   ['prints JSON that is cut off', print('{"access_token": "CANARY"'), 'printed something that begins like JSON and is none'],
   ['prints JSON without a token', print('{"token": "CANARY", "expires_in": 60}'), 'gave no usable token'],
   ['prints JSON with a token that is none', print('{"access_token": ["CANARY"], "expires_in": "ALSO"}'), 'gave no usable token'],
+  ['prints a token of which nothing is left', print('{"access_token": "CANARY", "expires_in": 0}'), 'printed a token that has expired already, by its expires_in'],
+  ['prints a token that has expired', print('{"access_token": "CANARY", "expires_in": "-100.5"}'), 'printed a token that has expired already, by its expires_in'],
   ['prints JSON with a header behind the token', print('{"access_token": "CANARY\\r\\nX-Evil: 1"}'), 'gave no usable token'],
 ] as const) {
   t.test(`row 46: a command that ${what} is told without a word of its output`, async (t) => {
@@ -196,7 +198,9 @@ t.test('a command prints a token, as it stands or in JSON, and with its lifetime
     ['tok_1\n', 'tok_1', undefined],
     ['  {\n "access_token": "tok_2", "expires_in": 300,\n "more": {} }\n', 'tok_2', 300],
     ['{"access_token":"tok_3","expires_in":"300"}', 'tok_3', 300],
-    ['{"access_token":"tok_4","expires_in":-5}', 'tok_4', undefined],
+    ['{"access_token":"tok_4","expires_in":"soon"}', 'tok_4', undefined],
+    ['{"access_token":"tok_4","expires_in":""}', 'tok_4', undefined],
+    ['{"access_token":"tok_4","expires_in":1e400}', 'tok_4', undefined],
     ['{"access_token":"tok_5","expires_in":null}', 'tok_5', undefined],
     [jwt({ iat: now - 3000, exp: now + 600 }), jwt({ iat: now - 3000, exp: now + 600 }), 600],
     [JSON.stringify({ access_token: jwt({ iat: now - 3000, exp: now + 600 }), expires_in: 120 }), jwt({ iat: now - 3000, exp: now + 600 }), 120],

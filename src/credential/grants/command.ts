@@ -17,7 +17,10 @@ export function commandGrant (config: CommandConfig, clock: Clock): Grant {
       const printed = parse((await readSecret(config.output)).reveal().trim(), source)
       const token = accessToken(printed.access_token, source)
       // The program may have kept the token since an earlier run, so the time between its iat and exp is not what is left.
-      const left = expiryOfIssued('', secondsIn(printed.expires_in), obtainedAt)
+      const seconds = secondsIn(printed.expires_in)
+      // Of an issuer, 0 may mean that it does not know; a program says how much is left, and that is nothing then.
+      if (seconds !== undefined && seconds <= 0) throw new GrantError('unavailable', `${source} printed a token that has expired already, by its expires_in`)
+      const left = expiryOfIssued('', seconds, obtainedAt)
       return { accessToken: token, refreshToken: undefined, obtainedAt, expiresAt: left ?? expiryOfFound(token.reveal()) }
     },
   }
@@ -32,6 +35,8 @@ function parse (text: string, source: string): { readonly access_token?: unknown
   }
 }
 
+/** Undefined for what is no finite number. */
 function secondsIn (value: unknown): number | undefined {
-  return typeof value === 'number' || typeof value === 'string' ? Number(value) : undefined
+  const seconds = typeof value === 'number' || (typeof value === 'string' && value.trim() !== '') ? Number(value) : NaN
+  return Number.isFinite(seconds) ? seconds : undefined
 }
