@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
@@ -8,6 +9,7 @@ import { createSidecar, GrantError, type CredentialRequest, type CredentialTypeH
 import { call, errorCode } from '../helpers/call.js'
 import { freshToken } from '../helpers/peers.js'
 import { startSidecar, type TestSidecar } from '../helpers/sidecar.js'
+import { bearerOf } from '../helpers/tokens.js'
 import { answerJson, guarded, startUpstream } from '../helpers/upstream.js'
 
 interface Agent { readonly url: string, readonly headers: Record<string, string> }
@@ -103,6 +105,28 @@ t.test('P5: a credential type of one\'s own whose retryAfter is no number is ask
   t.equal(errorCode(await answer()), 'ERR_CREDENTIAL_UNAVAILABLE')
   t.ok(asked < 20, `asked ${asked} times`)
   t.match(sidecar.events.filter(({ event }) => event === 'refresh'), [{ retry_in: 1 }])
+})
+
+t.test('P5: a token that a credential type of one\'s own got by other options is not sent; its refresh token is handed back', async (t) => {
+  const upstream = await startUpstream(t, answerJson)
+  const folder = join(t.testdir(), 'state')
+  const asked: string[] = []
+  const own: CredentialTypeHandler = async ({ options, refreshToken }) => {
+    const { path } = options as { path: string }
+    asked.push(`${path} by ${refreshToken}`)
+    return { accessToken: `for-${path}`, refreshToken: `rt-${path}` }
+  }
+  for (const path of ['test', 'test', 'prod']) {
+    const sidecar = await startSidecar(t, `
+state: { driver: lmdb, path: "${folder}" }
+upstreams: { tools: { url: "${upstream.origin}/mcp" } }
+principals: { alice: { credentials: { tools: { type: custom, name: own, options: { path: ${path} } } } } }
+`, { credentialTypes: { own } })
+    await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })
+    await sidecar.close()
+    t.equal(bearerOf(upstream.seen.at(-1)), `for-${path}`)
+  }
+  t.same(asked, ['test by undefined', 'prod by rt-test'])
 })
 
 t.test('P5: a credential type that nobody registered is refused at the start, with what to do', async (t) => {

@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { RefreshEvent, ValetEvent } from '../../src/telemetry/events.js'
 import { lmdbStore } from '../../src/state/lmdb.js'
+import { loadConfigText } from '../../src/config/load.js'
+import { openState } from '../../src/state/open.js'
 import { recordName } from '../../src/credential/record.js'
 import { call, errorCode } from '../helpers/call.js'
 import { manualClock, settled } from '../helpers/manual-clock.js'
@@ -93,6 +95,86 @@ t.test('row 10: a token that was kept for another scope or resource is not sent;
   })
   t.equal(issuer.reused, false)
   t.equal(issuer.requests[1]?.form.get('scope'), 'write')
+})
+
+/** A product's own refresh endpoint, whose tokens say for which tenant they are; refresh tokens rotate. */
+async function startTenants (t: Test) {
+  const served: Array<{ tenant: string, by: string }> = []
+  const server = await startTokenServer(t, ({ body }, nth) => {
+    const asked = JSON.parse(body) as { tenant: string, by: string }
+    served.push(asked)
+    return { body: { token: `${asked.tenant}-${nth}`, next: `rt-${nth}`, ttl: 3600 } }
+  })
+  const upstream = await startUpstream(t)
+  const yaml = (folder: string, tenant: string, more = '', by = 'refresh'): string => lmdb(folder) + oneUpstream(upstream.origin, `{ type: json_refresh, url: "${server.endpoint}", body: { by: "{${by}_token}", tenant: ${tenant} }, refresh_token: { env: RT }, response: { access_token: /token, refresh_token: /next, expires_in: /ttl }${more} }`)
+  return { served, yaml, token: () => bearerOf(upstream.seen.at(-1)) }
+}
+
+t.test('row 10: json_refresh: a token that was asked for otherwise than the config says now is not sent; the refresh token is used for a new one', async (t) => {
+  const folder = join(t.testdir(), 'state')
+  const { served, yaml, token } = await startTenants(t)
+  const env = { RT: 'rt-0', KEY: mint('k'), OTHER: mint('k') }
+  for (const [config, sent, by] of [
+    [yaml(folder, 'test'), 'test-1', 'rt-0'],
+    [yaml(folder, 'prod'), 'prod-2', 'rt-1'],
+    [yaml(folder, 'prod'), 'prod-2', undefined],
+    [yaml(folder, 'prod', ', headers: { X-Key: { env: KEY } }'), 'prod-3', 'rt-2'],
+    [yaml(folder, 'prod', ', headers: { X-Key: { env: OTHER } }'), 'prod-4', 'rt-3'],
+    [yaml(folder, 'prod', ', headers: { X-Key: { env: OTHER } }, method: PUT'), 'prod-5', 'rt-4'],
+  ] as const) {
+    const before = served.length
+    await once(t, config, { env }, async (sidecar) => { t.equal((await callOf(sidecar)).status, 200) })
+    t.equal(token(), sent)
+    t.equal(served[before]?.by, by)
+  }
+  const before = served.length
+  env.OTHER = mint('k')
+  await once(t, yaml(folder, 'prod', ', headers: { X-Key: { env: OTHER } }, method: PUT'), { env }, async (sidecar) => { t.equal((await callOf(sidecar)).status, 200) })
+  t.equal(served.length, before, 'another value in the same place is no other config')
+})
+
+t.test('row 10: json_refresh: so it is after a reload, too', async (t) => {
+  const folder = join(t.testdir(), 'state')
+  const { yaml, token } = await startTenants(t)
+  const env = { RT: 'rt-0' }
+  const sidecar = await startSidecar(t, yaml(folder, 'test'), { env })
+  await callOf(sidecar)
+  t.equal(token(), 'test-1')
+  await sidecar.reload(async () => loadConfigText(`listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0 }\n${yaml(folder, 'prod')}`, { env }))
+  await callOf(sidecar)
+  t.equal(token(), 'prod-2')
+})
+
+t.test('row 10: json_refresh: an access token by which the next one is had is kept, whatever else is asked with it', async (t) => {
+  const folder = join(t.testdir(), 'state')
+  const { served, yaml, token } = await startTenants(t)
+  const env = { RT: 'rt-0', AT: 'given' }
+  const more = ', access_token: { env: AT }'
+  await once(t, yaml(folder, 'test', more, 'access'), { env }, async (sidecar) => { await sidecar.credentials.refresh('alice', 'tools') })
+  await once(t, yaml(folder, 'prod', more, 'access'), { env }, async (sidecar) => {
+    await sidecar.credentials.refresh('alice', 'tools')
+    await callOf(sidecar)
+  })
+  t.match(served, [{ by: 'given' }, { by: 'test-1' }])
+  t.equal(token(), 'prod-2')
+})
+
+t.test('row 10: json_refresh: a record from before its terms named what is asked with gives up its access token and nothing else', async (t) => {
+  const { served, yaml, token } = await startTenants(t)
+  const folder = join(t.testdir(), 'state')
+  const env = { RT: 'rt-0' }
+  const config = yaml(folder, 'prod')
+  await once(t, config, { env }, async (sidecar) => { await callOf(sidecar) })
+  const { vault } = await openState({ driver: 'lmdb', path: folder, key: undefined, previousKeys: [] })
+  const name = recordName('credential', 'alice', 'tools')
+  const { terms, ...record } = await vault.read<{ terms: string }>(name) as { terms: string }
+  const old = JSON.stringify((JSON.parse(terms) as unknown[]).slice(0, 2))
+  t.not(old, terms)
+  await vault.write(name, { ...record, terms: old })
+  await vault.close()
+  await once(t, config, { env }, async (sidecar) => { t.equal((await callOf(sidecar)).status, 200) })
+  t.match(served, [{ by: 'rt-0' }, { by: 'rt-1' }])
+  t.equal(token(), 'prod-2')
 })
 
 t.test('row 10: a revocation is remembered over a restart, told again, and ended by other terms', async (t) => {

@@ -3,7 +3,7 @@ import type { CustomCredentialConfig, PrincipalConfig } from '../../config/confi
 import { expiryOfIssued } from '../lifetime.js'
 import { within } from '../within.js'
 import { accessToken, GrantError, NOTHING_HELD, refreshToken, type Grant } from './grant.js'
-import { fill } from './template.js'
+import { digestOf, fill } from './template.js'
 
 /** Milliseconds that the code of others may take for one token. */
 const PATIENCE_MS = 30_000
@@ -48,7 +48,7 @@ export function customGrant (config: CustomCredentialConfig, clock: Clock, whose
   return {
     type: config.type,
     kept: true,
-    terms: JSON.stringify([config.type, config.name]),
+    terms: JSON.stringify([config.type, config.name, ...digestOf(config.options)]),
     asks: config.name,
     seed: async () => NOTHING_HELD,
     async exchange (held, mayAsk) {

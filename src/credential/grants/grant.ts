@@ -28,7 +28,7 @@ export interface Grant {
   /** Whether what it gives must outlive the process: a refresh token that rotates must, a token that can be read again need not. */
   readonly kept: boolean
   /**
-   * What a token is good for, as far as the config says it: issuer, client, scope, resource. A token that was kept under
+   * What a token is good for, as far as the config says it: issuer, client, scope, resource, what it is asked for with. A token that was kept under
    * other terms is not sent any more; no secret.
    */
   readonly terms: string

@@ -2,7 +2,7 @@ import type { Clock } from '../../clock.js'
 import type { JsonRefreshConfig } from '../../config/config.js'
 import { expiryOfIssued } from '../lifetime.js'
 import { accessToken, GrantError, refreshToken, rotatedIn, seedToken, type Grant, type Issued } from './grant.js'
-import { fill, fillText } from './template.js'
+import { digestOf, fill, fillText } from './template.js'
 import { askTokenEndpoint } from './token-endpoint.js'
 
 /** A product's own refresh endpoint: JSON in, JSON out, no OAuth. Where things are in the answer is the config's to say. */
@@ -10,7 +10,7 @@ export function jsonRefreshGrant (config: JsonRefreshConfig, clock: Clock): Gran
   return {
     type: config.type,
     kept: true,
-    terms: JSON.stringify([config.type, config.url.href]),
+    terms: JSON.stringify([config.type, config.url.href, ...digestOf([config.method, config.headers, config.body, config.response])]),
     asks: config.url.origin,
     async seed () {
       return {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { isSecretRef, type JsonTemplate, type SecretRef } from '../../config/config.js'
 import { GrantError, readSecret, type Held } from './grant.js'
 
@@ -18,4 +19,14 @@ export async function fillText (template: string | SecretRef, held: Held): Promi
     if (token === undefined) throw new GrantError('unavailable', `there is no ${name} yet to put into the refresh request`)
     return token.reveal()
   })
+}
+
+/**
+ * A digest of what a token is asked for with, for `Grant.terms`; secrets count by their places. None where there is nothing
+ * of that kind, nor where the next token is had by the access token itself: under other terms that is not kept, and
+ * nothing could be asked for any more.
+ */
+export function digestOf (asked: unknown): readonly string[] {
+  const text = asked === undefined ? '' : JSON.stringify(asked, (_key, value: unknown) => value instanceof Map ? [...value as Map<unknown, unknown>] : value)
+  return text === '' || text.includes('{access_token}') ? [] : [createHash('sha256').update(text).digest('base64url')]
 }
