@@ -31,7 +31,8 @@ export interface CredentialAnswer {
 
 /**
  * A credential type of one's own: gets a token, from a secrets manager say. It is called ahead of the expiry and after a
- * refusal, once for all callers, and never again while it is still at work.
+ * refusal, once for all callers, and never again while it is still at work: who waits for it is told so after 30 s, and an
+ * answer that comes later is taken in then.
  *
  * Throw a `GrantError` to say why there is none: its reason is logged. What else is thrown is logged by its name alone.
  */
@@ -45,6 +46,13 @@ export function customGrant (config: CustomCredentialConfig, clock: Clock, whose
   const handler = Object.hasOwn(types, config.name) ? types[config.name] : undefined
   if (handler === undefined) throw new RangeError(`no credential type is registered under the name ${JSON.stringify(config.name)}, which principal ${JSON.stringify(whose.principal)} has at upstream ${whose.upstream}: hand it to createSidecar as credentialTypes`)
   const from = `the credential type ${config.name}`
+  /** What it was asked and has not answered yet, or what nobody has taken in. */
+  let work: Work | undefined
+  const begin = (options: unknown, refreshToken: string | undefined): Work => {
+    const begun = { refreshToken, requestedAt: clock.now(), ...ask(handler, { ...whose, options, refreshToken }, from) }
+    begun.answer.catch(() => { if (work === begun) work = undefined })
+    return begun
+  }
   return {
     type: config.type,
     kept: true,
@@ -52,10 +60,17 @@ export function customGrant (config: CustomCredentialConfig, clock: Clock, whose
     asks: config.name,
     seed: async () => NOTHING_HELD,
     async exchange (held, mayAsk) {
-      const options = config.options === undefined ? undefined : await fill(config.options, held)
-      mayAsk?.()
-      const requestedAt = clock.now()
-      const answer = await askHandler(handler, { ...whose, options, refreshToken: held.refreshToken?.reveal() }, from, clock)
+      const refresh = held.refreshToken?.reveal()
+      // What it was asked by a refresh token that is not held any more is of no use, but must have come to its end.
+      if (work !== undefined && work.refreshToken !== refresh) await ended(work, from, clock).catch((error: unknown) => { if (work !== undefined) throw error })
+      if (work === undefined || work.refreshToken !== refresh) {
+        const options = config.options === undefined ? undefined : await fill(config.options, held)
+        mayAsk?.()
+        work = begin(options, refresh)
+      }
+      const { requestedAt } = work
+      const answer = await ended(work, from, clock)
+      work = undefined
       const token = accessToken(answer.accessToken, from)
       return {
         accessToken: token,
@@ -67,15 +82,32 @@ export function customGrant (config: CustomCredentialConfig, clock: Clock, whose
   }
 }
 
-async function askHandler (handler: CredentialTypeHandler, request: Omit<CredentialRequest, 'signal'>, from: string, clock: Clock): Promise<Partial<CredentialAnswer>> {
+/** One call of a handler, which goes on when nobody waits for it any more. */
+interface Work {
+  /** What it was asked by. */
+  readonly refreshToken: string | undefined
+  /** Milliseconds since the epoch. */
+  readonly requestedAt: number
+  readonly answer: Promise<Partial<CredentialAnswer>>
+  readonly patience: AbortController
+}
+
+function ask (handler: CredentialTypeHandler, request: Omit<CredentialRequest, 'signal'>, from: string): Pick<Work, 'answer' | 'patience'> {
   const patience = new AbortController()
-  try {
-    const late = (): Error => new GrantError('unavailable', `${from} gave no answer within ${PATIENCE_MS / 1000} s`)
-    const answer: unknown = await within(clock, Promise.resolve().then(async () => await handler({ ...request, signal: patience.signal })), clock.elapsed() + PATIENCE_MS, late)
-    return typeof answer === 'object' && answer !== null ? answer : {}
-  } catch (error) {
+  const answer = Promise.resolve().then(async () => await handler({ ...request, signal: patience.signal })).then((given: unknown) => {
+    return typeof given === 'object' && given !== null ? given : {}
+  }, (error: unknown) => {
     if (error instanceof GrantError) throw error
     throw new GrantError('unavailable', `${from} failed (${error instanceof Error && /^\w{1,64}$/.test(error.name) ? error.name : 'no Error was thrown'})`)
+  }).finally(() => { patience.abort() })
+  return { answer, patience }
+}
+
+/** Its answer, for as long as callers can be made to wait. @throws {GrantError} */
+async function ended ({ answer, patience }: Work, from: string, clock: Clock): Promise<Partial<CredentialAnswer>> {
+  const again = patience.signal.aborted
+  try {
+    return await within(clock, answer, clock.elapsed() + PATIENCE_MS, () => new GrantError('unavailable', again ? `${from} is still at work on what it was asked before` : `${from} gave no answer within ${PATIENCE_MS / 1000} s`))
   } finally {
     patience.abort()
   }

@@ -3,12 +3,14 @@ import t from 'tap'
 import { Credential } from '../../../src/credential/credential.js'
 import type { RefreshTokenConfig } from '../../../src/config/config.js'
 import { authorizationServer } from '../../../src/credential/grants/authorization-server.js'
+import { customGrant, type CredentialAnswer, type CredentialRequest } from '../../../src/credential/grants/custom.js'
+import type { GrantError, Issued } from '../../../src/credential/grants/grant.js'
 import { grantFor } from '../../../src/credential/grants/index.js'
 import { askTokenEndpoint, retryAfter } from '../../../src/credential/grants/token-endpoint.js'
 import { recordName } from '../../../src/credential/record.js'
 import { Secret } from '../../../src/secret.js'
-import { manualClock } from '../../helpers/manual-clock.js'
-import { mint, startTokenServer } from '../../helpers/tokens.js'
+import { manualClock, settled, type ManualClock } from '../../helpers/manual-clock.js'
+import { gate, mint, startTokenServer } from '../../helpers/tokens.js'
 
 const now = (): number => Date.now()
 
@@ -88,4 +90,85 @@ t.test('when a token expires that was put at run time is believed, where it does
   t.strictSame(await grantFor({ ...config, accessToken: undefined, refreshToken: undefined }, clock).seed(), NOTHING)
   t.equal(grantFor(config, clock).asks, '', 'nobody knows yet where to ask')
   await t.rejects(grantFor(config, clock).exchange(await grantFor(config, clock).seed()), { name: 'GrantError', message: /^nobody has logged in yet/ })
+})
+
+const CUSTOM = { type: 'custom', name: 'own', options: undefined } as const
+
+/** A credential type of one's own whose answers the test gives. */
+function slowType (clock: ManualClock) {
+  const asked: CredentialRequest[] = []
+  const answers: Array<ReturnType<typeof gate<CredentialAnswer | Error>>> = []
+  const own = async (request: CredentialRequest): Promise<CredentialAnswer> => {
+    asked.push(request)
+    const answer = gate<CredentialAnswer | Error>()
+    answers.push(answer)
+    const given = await answer.opened
+    if (given instanceof Error) throw given
+    return given
+  }
+  const grant = customGrant(CUSTOM, clock, { principal: 'alice', upstream: 'tools' }, { own })
+  const exchange = async (refreshToken?: string): Promise<Issued | GrantError> =>
+    await grant.exchange({ accessToken: undefined, refreshToken: refreshToken === undefined ? undefined : new Secret(refreshToken) }).catch((error: GrantError) => error)
+  return { asked, answers, exchange }
+}
+
+t.test('P5: a credential type of one\'s own is not asked again while it is still at work, and its late answer counts', async (t) => {
+  const clock = manualClock()
+  const { asked, answers, exchange } = slowType(clock)
+  const begun = clock.now()
+  const first = exchange()
+  await settled()
+  await clock.advance(30_000)
+  t.match(await first, { kind: 'unavailable', reason: 'the credential type own gave no answer within 30 s' })
+  t.ok(asked[0]?.signal.aborted)
+  const second = exchange()
+  await settled()
+  await clock.advance(30_000)
+  t.match(await second, { kind: 'unavailable', reason: 'the credential type own is still at work on what it was asked before' })
+  answers[0]?.open({ accessToken: 'late', refreshToken: 'rt_1', expiresIn: 3600 })
+  await settled()
+  const third = await exchange()
+  t.equal(asked.length, 1)
+  t.match(third, { obtainedAt: begun, expiresAt: begun + 3_600_000 }, 'it counts from when it was asked')
+  t.equal((third as Issued).accessToken.reveal(), 'late')
+  const fourth = exchange('rt_1')
+  await settled()
+  t.equal(asked.length, 2, 'and then it is asked anew')
+  answers[1]?.open({ accessToken: 'next' })
+  t.equal((await fourth as Issued).accessToken.reveal(), 'next')
+})
+
+t.test('P5: a credential type of one\'s own that fails late is asked anew', async (t) => {
+  const clock = manualClock()
+  const { asked, answers, exchange } = slowType(clock)
+  const first = exchange()
+  await settled()
+  await clock.advance(30_000)
+  await first
+  answers[0]?.open(new Error('aborted'))
+  await settled()
+  const second = exchange()
+  await settled()
+  t.equal(asked.length, 2)
+  answers[1]?.open({ accessToken: 'next' })
+  t.equal((await second as Issued).accessToken.reveal(), 'next')
+})
+
+t.test('P5: what a credential type of one\'s own answers late to another refresh token than is held now is waited for and left aside', async (t) => {
+  for (const late of [{ accessToken: 'late' }, new Error('aborted')]) {
+    const clock = manualClock()
+    const { asked, answers, exchange } = slowType(clock)
+    const first = exchange('rt_1')
+    await settled()
+    await clock.advance(30_000)
+    await first
+    const second = exchange('rt_2')
+    await settled()
+    t.equal(asked.length, 1)
+    answers[0]?.open(late)
+    await settled()
+    t.match(asked, [{ refreshToken: 'rt_1' }, { refreshToken: 'rt_2' }])
+    answers[1]?.open({ accessToken: 'next' })
+    t.equal((await second as Issued).accessToken.reveal(), 'next')
+  }
 })
