@@ -15,16 +15,20 @@ export interface Holders {
 
 /** What an owner may ask of credentials. */
 export function credentialsOf ({ all, get, find, clock }: Holders): Credentials {
+  const known = (principal: string, upstream: string): { entry: Entry, provider: Provider } => {
+    const entry = get(principal)
+    if (entry === undefined) throw new ControlError('ERR_PRINCIPAL_UNKNOWN')
+    const provider = find(principal, upstream)
+    if (provider === undefined) throw new ControlError('ERR_NOT_FOUND', [{ path: '', message: 'this principal has no credential for this upstream' }])
+    return { entry, provider }
+  }
   return {
     list: () => [...all()].flatMap((entry) => [...entry.held.keys()].map((upstream) => credentialInfo(entry, upstream))),
 
     async refresh (principal, upstream): Promise<CredentialInfo> {
-      const entry = get(principal)
-      if (entry === undefined) throw new ControlError('ERR_PRINCIPAL_UNKNOWN')
-      const provider = find(principal, upstream)
-      if (provider === undefined) throw new ControlError('ERR_NOT_FOUND', [{ path: '', message: 'this principal has no credential for this upstream' }])
-      await refreshByHand(provider, clock)
-      return credentialInfo(entry, upstream)
+      await refreshByHand(known(principal, upstream).provider, clock)
+      // It may have been deleted meanwhile.
+      return credentialInfo(known(principal, upstream).entry, upstream)
     },
   }
 }

@@ -178,9 +178,11 @@ export class Principals implements PrincipalRegister {
 
   async #changed (record: PrincipalRecord): Promise<PrincipalInfo> {
     const fresh = this.#take(record.id, record) ?? []
+    // While its token is waited for, it may be deleted.
+    const info = infoOf(this.#entries.get(record.id) as Entry)
     this.#options.emit({ event: 'principal_put', principal: record.id })
     await warmed(fresh, this.#options.clock, PATIENCE_AFTER_PUT)
-    return infoOf(this.#entries.get(record.id) as Entry)
+    return info
   }
 
   /** @returns the credentials that have to be got ready; undefined where the principal is no more */
@@ -209,10 +211,7 @@ export class Principals implements PrincipalRegister {
     if (made === undefined || before?.made === made.text) return undefined
     const { config } = made
     // There is one for each caller's JWT then (`Subjects`).
-    if (exchangesCallersJwt(config)) {
-      if (before !== undefined) this.#drop(entry, upstream)
-      return undefined
-    }
+    if (exchangesCallersJwt(config)) return before === undefined ? undefined : this.#drop(entry, upstream)
     const keptAs = recordName(made.put ? 'put-credential' : 'credential', entry.id, upstream)
     const { clock, types = {} } = this.#options
     const grant = grantFor(config, clock, undefined, (custom) => customGrant(custom, clock, { principal: entry.id, upstream }, types))
@@ -223,7 +222,7 @@ export class Principals implements PrincipalRegister {
     return provider
   }
 
-  #drop (entry: Entry, upstream: string): void {
+  #drop (entry: Entry, upstream: string): undefined {
     const { provider } = entry.held.get(upstream) as Held
     entry.held.delete(upstream)
     for (const kind of ['credential', 'put-credential'] as const) this.#kept.delete(recordName(kind, entry.id, upstream))

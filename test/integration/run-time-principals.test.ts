@@ -5,6 +5,7 @@ import { createIssuer, type Issuer } from '../../src/demo/issuer.js'
 import { call, errorCode } from '../helpers/call.js'
 import { door, freshToken } from '../helpers/peers.js'
 import { startSidecar, type StartOptions, type TestSidecar } from '../helpers/sidecar.js'
+import { startOpaqueIssuer, type OpaqueIssuer } from '../helpers/tokens.js'
 import { answerJson, guarded, startUpstream, type Answer, type TestUpstream } from '../helpers/upstream.js'
 
 interface Scene { readonly upstream: TestUpstream, readonly issuer: Issuer, readonly good: Set<string>, start (options?: StartOptions): Promise<TestSidecar> }
@@ -221,4 +222,56 @@ upstreams: { ${name}: { url: "${upstream.origin}/mcp", credential: { type: refre
   t.match(after.principals.list(), [{ id: 'alice', upstreams: [] }])
   await after.principals.put('alice', { credentials: { renamed: await issuer.login('alice') } })
   t.equal((await call(`${after.proxyUrl}/renamed/mcp`, { key: await after.keyFor('alice') })).status, 200)
+})
+
+/** A sidecar whose issuer keeps its answers back, from `hold` until `go`. */
+async function heldUp (t: Test, principals = ''): Promise<{ sidecar: TestSidecar, issuer: OpaqueIssuer, folder: string, hold: () => void, go: () => void }> {
+  let [shut, go] = [Promise.resolve(), () => {}]
+  const issuer = await startOpaqueIssuer(t, { instead: async () => { await shut; return undefined } })
+  const upstream = await startUpstream(t)
+  const folder = join(t.testdir({}), 'state')
+  const sidecar = await startSidecar(t, `
+state: { driver: lmdb, path: "${folder}" }
+upstreams:
+  tools: { url: "${upstream.origin}/mcp", credential: { type: refresh_token, token_endpoint: "${issuer.endpoint}", client_id: demo } }
+  other: { url: "${upstream.origin}/other" }
+${principals}`, { env: { TOKEN: freshToken() } })
+  return {
+    sidecar,
+    issuer,
+    folder,
+    hold () {
+      const held = door()
+      shut = held.opened
+      go = held.open
+    },
+    go: () => go(),
+  }
+}
+
+for (const [what, principals, code] of [
+  ['principal', '', 'ERR_PRINCIPAL_UNKNOWN'],
+  ['credential', 'principals: { alice: { credentials: { other: { type: api_token, token: { env: TOKEN } } } } }', 'ERR_NOT_FOUND'],
+] as const) {
+  t.test(`P3: a refresh by hand whose ${what} is deleted meanwhile says so`, async (t) => {
+    const { sidecar, issuer, hold, go } = await heldUp(t, principals)
+    await sidecar.principals.put('alice', { credentials: { tools: { refresh_token: issuer.seed, access_token: freshToken(), expires_in: 3600 } } })
+    hold()
+    const refreshing = sidecar.credentials.refresh('alice', 'tools').catch((error: unknown) => error)
+    await issuer.arrived(1)
+    t.ok(await sidecar.principals.delete('alice'))
+    go()
+    t.match(await refreshing, { name: 'ControlError', code })
+  })
+}
+
+t.test('P3: a principal that is deleted while its first token is waited for was put', async (t) => {
+  const { sidecar, issuer, hold, go } = await heldUp(t)
+  hold()
+  const putting = sidecar.principals.put('alice', { credentials: { tools: { refresh_token: issuer.seed } } }).catch((error: unknown) => error)
+  await issuer.arrived(1)
+  t.ok(await sidecar.principals.delete('alice'))
+  go()
+  t.same(await putting, { id: 'alice', tools: undefined, source: 'api', upstreams: ['tools'] })
+  t.same(sidecar.principals.list(), [])
 })
