@@ -123,7 +123,7 @@ export class Principals implements PrincipalRegister {
     const entry = this.#entries.get(id)
     if (entry?.config !== undefined && entry.put === undefined) throw new ControlError('ERR_CONFIGURED')
     const record = await this.#register.delete(id)
-    this.#take(id, undefined)
+    this.#take(id, undefined)?.forEach((provider) => { void provider.warm() })
     await this.#ending
     if (record !== undefined) this.#options.emit({ event: 'principal_deleted', principal: id })
     return record !== undefined
@@ -151,6 +151,7 @@ export class Principals implements PrincipalRegister {
     // What is not listed may have been written while the list was made.
     for (const { id, put } of [...this.#entries.values()]) if (put !== undefined && !seen.has(id)) await this.notice(Register.nameOf(id))
     for (const provider of this.#all()) await provider.notice()
+    void this.warm()
   }
 
   get credentials (): Credentials {

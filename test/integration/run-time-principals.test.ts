@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import type { GivenCredential } from '../../src/control.js'
 import { createIssuer, type Issuer } from '../../src/demo/issuer.js'
 import { call, errorCode } from '../helpers/call.js'
-import { door, freshToken } from '../helpers/peers.js'
+import { door, eventually, freshToken } from '../helpers/peers.js'
 import { startSidecar, type StartOptions, type TestSidecar } from '../helpers/sidecar.js'
 import { startOpaqueIssuer, type OpaqueIssuer } from '../helpers/tokens.js'
 import { answerJson, guarded, startUpstream, type Answer, type TestUpstream } from '../helpers/upstream.js'
@@ -144,6 +144,16 @@ t.test('P3: what is put over a principal of the config counts, and when it is ta
   await sidecar.credentials.refresh('alice', 'tools')
   t.equal(issuer.families.revoked, 0, 'and with the refresh token that had been rotated, not with the first one')
   await t.rejects(sidecar.principals.delete('alice'), { code: 'ERR_CONFIGURED', status: 409 })
+})
+
+t.test('P3: the config\'s own credential that goes on after a DELETE is ready before anybody calls', async (t) => {
+  const env: Record<string, string> = {}
+  const { issuer, start } = await scene(t, 'principals: { alice: { credentials: { tools: { refresh_token: { env: RT } } } } }', env)
+  env.RT = (await issuer.login('alice')).refresh_token
+  const sidecar = await start()
+  await sidecar.principals.put('alice', { credentials: { tools: await issuer.login('alice') } })
+  t.ok(await sidecar.principals.delete('alice'))
+  await eventually(() => sidecar.credentials.list()[0]?.state === 'valid', 'a token of the config\'s own')
 })
 
 const REFUSED: Array<[name: string, upstream: string, given: GivenCredential & Record<string, unknown>, path: string, message: RegExp]> = [

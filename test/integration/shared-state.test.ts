@@ -155,6 +155,16 @@ t.test('P3: a session whose revocation Redis refuses is over all the same, and i
   t.equal(await redis.cli('keys', `*${id}*`), '', 'its record is gone')
 })
 
+t.test('row 22: a principal that was put while Redis was away has its token ready when it is back, before anybody calls', { skip }, async (t) => {
+  const { redis, issuer, start } = await scene(t)
+  const hop = await startHop(t, { path: redis.socket })
+  const [near, far] = [await start(), await start(`redis://127.0.0.1:${hop.port}`)]
+  hop.cut()
+  await near.principals.put('bob', { credentials: { tools: await issuer.login('bob') } })
+  hop.mend()
+  await eventually(() => far.credentials.list().some(({ principal, state }) => principal === 'bob' && state === 'valid'), 'the token of the principal that was put meanwhile')
+})
+
 t.test('row 22: without Redis good tokens and known keys stay good, no refresh token is spent, and it comes back by itself', { skip }, async (t) => {
   const { redis, issuer, refused, upstream, env, start } = await scene(t)
   const hop = await startHop(t, { path: redis.socket })
