@@ -120,13 +120,13 @@ export class Principals implements PrincipalRegister {
   }
 
   async delete (id: string): Promise<boolean> {
+    const deleted = await this.#register.delete(id)
     const entry = this.#entries.get(id)
-    if (entry?.config !== undefined && entry.put === undefined) throw new ControlError('ERR_CONFIGURED')
-    const record = await this.#register.delete(id)
+    if (!deleted && entry?.config !== undefined && entry.put === undefined) throw new ControlError('ERR_CONFIGURED')
     this.#take(id, undefined)?.forEach((provider) => { void provider.warm() })
     await this.#ending
-    if (record !== undefined) this.#options.emit({ event: 'principal_deleted', principal: id })
-    return record !== undefined
+    if (deleted) this.#options.emit({ event: 'principal_deleted', principal: id })
+    return deleted
   }
 
   list (): PrincipalInfo[] {

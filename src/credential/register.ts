@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.js'
 import { ControlError, type Detail, type GivenCredential, type GivenPrincipal } from '../control.js'
 import type { ToolRules } from '../config/config.js'
-import type { StateError } from '../state/store.js'
+import { BrokenRecordError, StateError } from '../state/store.js'
 import { told } from '../state/told.js'
 import type { Vault } from '../state/vault.js'
 import { accessToken, GrantError, refreshToken } from './grants/grant.js'
@@ -44,41 +44,60 @@ export class Register {
   /** @throws {ControlError} ERR_REQUEST_INVALID for tokens that are none, ERR_STATE_UNAVAILABLE */
   async put (id: string, { tools, credentials }: GivenPrincipal): Promise<PrincipalRecord> {
     const put = Object.fromEntries(Object.entries(credentials).map(([upstream, given]) => [upstream, this.#taken(given, `credentials.${upstream}.`)]))
-    return await this.#change(id, () => ({ id, ...(tools === undefined ? {} : { tools }), credentials: put }))
+    // What was there before is not read: it may be broken, and this is how that is put right.
+    return await this.#change(id, async () => ({ id, ...(tools === undefined ? {} : { tools }), credentials: put }))
   }
 
   /** As `put`, beside what was put for other upstreams. */
   async putCredential (id: string, upstream: string, given: GivenCredential): Promise<PrincipalRecord> {
     const put = this.#taken(given, '')
-    return await this.#change(id, (before) => ({ id, ...before, credentials: { ...before?.credentials, [upstream]: put } }))
+    return await this.#change(id, async () => {
+      const before = await this.read(Register.nameOf(id))
+      return { id, ...before, credentials: { ...before?.credentials, [upstream]: put } }
+    })
   }
 
-  /** @returns what there was, with the tokens that had been got by it deleted too */
-  async delete (id: string): Promise<PrincipalRecord | undefined> {
+  /**
+   * Deletes what was put, and the tokens that had been got by it; a record that does not open, too.
+   * @returns whether there was anything
+   * @throws {ControlError} ERR_STATE_UNAVAILABLE
+   */
+  async delete (id: string): Promise<boolean> {
     const name = Register.nameOf(id)
     return await told(this.#vault.lease(name, async () => {
-      const record = await this.#vault.read<PrincipalRecord>(name)
-      if (record === undefined) return undefined
+      const upstreams = await this.#vault.read<PrincipalRecord>(name).then((record) => record && Object.keys(record.credentials), (error: unknown) => {
+        if (!(error instanceof BrokenRecordError)) throw error
+        return 'unknown' as const
+      })
+      if (upstreams === undefined) return false
+      const kept = upstreams === 'unknown' ? await this.#keptOf(id) : upstreams.map((upstream) => recordName('put-credential', id, upstream))
       await this.#vault.delete(name)
-      for (const upstream of Object.keys(record.credentials)) await this.#vault.delete(recordName('put-credential', id, upstream))
-      return record
+      for (const one of kept) await this.#vault.delete(one)
+      return true
     }))
   }
 
   /** @throws {StateError} */
   async read (name: string): Promise<PrincipalRecord | undefined> {
-    return await this.#vault.read<PrincipalRecord>(name)
+    return await this.#vault.read<PrincipalRecord>(name).catch((error: unknown) => { throw advised(error) })
   }
 
   /** @param unusable is told of each record that does not open. @throws {StateError} */
   async * list (unusable: (name: string, error: StateError) => void): AsyncGenerator<PrincipalRecord> {
-    for await (const [, record] of this.#vault.list<PrincipalRecord>(PREFIX, unusable)) yield record
+    for await (const [, record] of this.#vault.list<PrincipalRecord>(PREFIX, (name, error) => unusable(name, advised(error) as StateError))) yield record
   }
 
-  async #change (id: string, next: (before: PrincipalRecord | undefined) => PrincipalRecord): Promise<PrincipalRecord> {
+  /** The names of all tokens of a principal, whatever was put for it; but for a name so long that only its digest is kept. */
+  async #keptOf (id: string): Promise<string[]> {
+    const names: string[] = []
+    for await (const [name] of this.#vault.list(recordName('put-credential', id, ''), (name) => names.push(name))) names.push(name)
+    return names
+  }
+
+  async #change (id: string, next: () => Promise<PrincipalRecord>): Promise<PrincipalRecord> {
     const name = Register.nameOf(id)
     return await told(this.#vault.lease(name, async (lease) => {
-      const record = next(await this.#vault.read<PrincipalRecord>(name))
+      const record = await next()
       await this.#vault.write(name, record, { lease })
       return record
     }))
@@ -92,6 +111,11 @@ export class Register {
     const { expires_in: seconds, ...rest } = given
     return seconds === undefined ? rest : { ...rest, expires_at: this.#clock.now() + seconds * 1000 }
   }
+}
+
+/** One record that is broken, where others open, is put right by whoever put it. */
+function advised (error: unknown): unknown {
+  return error instanceof BrokenRecordError ? new BrokenRecordError(`${error.message}; where it is this record alone, delete this principal and put it again`) : error
 }
 
 function unusable (value: string | undefined, path: string, check: (text: unknown, from: string) => unknown): Detail[] {

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, randomBytes, type KeyObject } from 'node:crypto'
-import { StateError } from './store.js'
+import { BrokenRecordError, StateError } from './store.js'
 
 /** Without the id of its key: what version 0.1 wrote. */
 const FIRST_VERSION = 1
@@ -58,20 +58,20 @@ export class Seal {
     return Buffer.concat([header, nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()])
   }
 
-  /** @throws {StateError} where the record was changed, moved, made under a key that is not here or by a newer version */
+  /** @throws {BrokenRecordError} where the record was changed, moved, made under a key that is not here or by a newer version */
   open (name: string, sealed: Uint8Array): Buffer {
     const bytes = Buffer.from(sealed)
     const version = bytes[0] ?? VERSION
-    if (version !== VERSION && version !== FIRST_VERSION) throw new StateError(`the stored record ${name} was written by a newer version of mcp-valet: run that version`)
+    if (version !== VERSION && version !== FIRST_VERSION) throw new BrokenRecordError(`the stored record ${name} was written by a newer version of mcp-valet: run that version`)
     const header = bytes.subarray(0, version === FIRST_VERSION ? 1 : 1 + KEY_ID)
-    if (bytes.length < header.length + NONCE + TAG) throw new StateError(`the stored record ${name} is cut short`)
+    if (bytes.length < header.length + NONCE + TAG) throw new BrokenRecordError(`the stored record ${name} is cut short`)
     const keys = version === FIRST_VERSION ? this.#all : this.#all.filter(({ id }) => id.equals(header.subarray(1)))
     const bound = version === FIRST_VERSION ? Buffer.from(name) : Buffer.concat([header, Buffer.from(name)])
     for (const { key } of keys) {
       const plain = decrypted(key, bound, bytes.subarray(header.length))
       if (plain !== undefined) return plain
     }
-    throw new StateError(`the stored record ${name} does not open: it was changed, or state.key is not the key it was sealed with. Bring that key back, as state.key or under state.previous_keys, or delete the state and log in again`)
+    throw new BrokenRecordError(`the stored record ${name} does not open: it was changed, or state.key is not the key it was sealed with. Bring that key back, as state.key or under state.previous_keys, or delete the state and log in again`)
   }
 }
 

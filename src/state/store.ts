@@ -56,6 +56,9 @@ export class StateError extends Error {
   }
 }
 
+/** A record is there and does not open here, or is none; the medium itself is well. */
+export class BrokenRecordError extends StateError {}
+
 /** The lease has passed to somebody else, whose work counts. */
 export class LeaseLostError extends StateError {
   constructor (key: string) {

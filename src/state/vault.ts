@@ -1,6 +1,6 @@
 import { getSystemErrorName } from 'node:util'
 import type { Seal } from './seal.js'
-import { LeaseLostError, StateError, type Lease, type Store, type WriteOptions } from './store.js'
+import { BrokenRecordError, LeaseLostError, StateError, type Lease, type Store, type WriteOptions } from './store.js'
 
 const SPACE = 'check the space and the permissions of the state store'
 
@@ -78,7 +78,7 @@ export class Vault {
     try {
       return JSON.parse(this.#seal.open(name, sealed).toString('utf8')) as T
     } catch (error) {
-      return error instanceof StateError ? error : new StateError(`the stored record ${name} is no JSON`)
+      return error instanceof StateError ? error : new BrokenRecordError(`the stored record ${name} is no JSON`)
     }
   }
 

@@ -1,7 +1,9 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { GivenCredential } from '../../src/control.js'
+import { recordName } from '../../src/credential/record.js'
 import { createIssuer, type Issuer } from '../../src/demo/issuer.js'
+import { lmdbStore } from '../../src/state/lmdb.js'
 import { call, errorCode } from '../helpers/call.js'
 import { door, eventually, freshToken } from '../helpers/peers.js'
 import { startSidecar, type StartOptions, type TestSidecar } from '../helpers/sidecar.js'
@@ -284,4 +286,65 @@ t.test('P3: a principal that is deleted while its first token is waited for was 
   go()
   t.same(await putting, { id: 'alice', tools: undefined, source: 'api', upstreams: ['tools'] })
   t.same(sidecar.principals.list(), [])
+})
+
+/** A state in which what was put for alice does not open, and her tokens are still there. */
+async function broken (t: Test, principals = '') {
+  const { upstream, issuer, start } = await scene(t, principals, { TOKEN: freshToken() })
+  const sidecar = await start()
+  await sidecar.principals.put('alice', { credentials: { tools: await issuer.login('alice') } })
+  await sidecar.credentials.refresh('alice', 'tools')
+  await sidecar.close()
+  const path = join(t.testdirName, 'state')
+  const store = await lmdbStore(path)
+  const sealed = Buffer.from(await store.read(recordName('principal', 'alice')) as Uint8Array)
+  sealed[sealed.length - 1] = (sealed.at(-1) as number) ^ 1
+  await store.write(recordName('principal', 'alice'), sealed)
+  await store.close()
+  return {
+    upstream,
+    login: async () => await issuer.login('alice'),
+    start: async () => {
+      const again = await start()
+      t.match(again.events.find(({ event }) => event === 'warning'), { reason: /^the stored record principal\/alice does not open: .*; where it is this record alone, delete this principal and put it again$/ })
+      return again
+    },
+    /** Names of the records that are kept of her. */
+    async kept () {
+      const store = await lmdbStore(path)
+      const names: string[] = []
+      for await (const [name] of store.list('')) if (name.includes('alice')) names.push(name)
+      await store.close()
+      return names
+    },
+  }
+}
+
+t.test('P3: a principal whose record does not open is deleted with its tokens', async (t) => {
+  const { start, kept } = await broken(t)
+  const sidecar = await start()
+  t.ok(await sidecar.principals.delete('alice'))
+  t.notOk(await sidecar.principals.delete('alice'))
+  await sidecar.close()
+  t.same(await kept(), [])
+})
+
+t.test('P3: a principal whose record does not open is put anew', async (t) => {
+  const { upstream, login, start } = await broken(t)
+  const sidecar = await start()
+  const given = await login()
+  await t.rejects(sidecar.principals.putCredential('alice', 'tools', given), { code: 'ERR_STATE_UNAVAILABLE', details: [{ message: /delete this principal and put it again$/ }] }, 'what was put beside it cannot be kept')
+  await sidecar.principals.put('alice', { credentials: { tools: given } })
+  t.equal((await callOf(sidecar, await sidecar.keyFor('alice'))).status, 200)
+  t.equal(bearer(upstream), given.access_token)
+})
+
+t.test('P3: what was put over a principal of the config, and does not open, is deleted', async (t) => {
+  const { start, kept } = await broken(t, 'principals: { alice: { credentials: { other: { type: api_token, token: { env: TOKEN } } } } }')
+  const sidecar = await start()
+  t.ok(await sidecar.principals.delete('alice'))
+  await t.rejects(sidecar.principals.delete('alice'), { code: 'ERR_CONFIGURED' })
+  t.match(sidecar.principals.list(), [{ id: 'alice', source: 'config' }])
+  await sidecar.close()
+  t.same(await kept(), [])
 })
