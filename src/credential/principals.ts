@@ -12,6 +12,7 @@ import { credentialsOf, sourceChanged } from './credentials.js'
 import { customGrant, type CredentialTypes } from './grants/custom.js'
 import { grantFor } from './grants/index.js'
 import { madeOf } from './made.js'
+import { Pending } from './pending.js'
 import { Provider } from './provider.js'
 import { recordName } from './record.js'
 import { Register, type PrincipalRecord } from './register.js'
@@ -40,7 +41,7 @@ export class Principals implements PrincipalRegister {
   readonly #entries = new Map<string, Entry>()
   /** Credentials by the name of their record. */
   readonly #kept = new Map<string, Provider>()
-  readonly #closing = new Set<Promise<void>>()
+  readonly #closing = new Pending()
   readonly #closed = new AbortController()
   #complete: CompleteCredential
   /** What ends with principals that are no more. */
@@ -174,7 +175,7 @@ export class Principals implements PrincipalRegister {
 
   async close (): Promise<void> {
     this.#closed.abort()
-    await Promise.all([...[...this.#all()].map(async (provider) => await provider.close()), ...this.#closing])
+    await Promise.all([...[...this.#all()].map(async (provider) => await provider.close()), this.#closing.settled()])
   }
 
   async #changed (record: PrincipalRecord): Promise<PrincipalInfo> {
@@ -217,6 +218,7 @@ export class Principals implements PrincipalRegister {
     const { clock, types = {} } = this.#options
     const grant = grantFor(config, clock, undefined, (custom) => customGrant(custom, clock, { principal: entry.id, upstream }, types))
     before?.provider.replace(grant, keptAs)
+    if (!made.put && this.#kept.delete(recordName('put-credential', entry.id, upstream))) this.#closing.add(this.#register.forget(entry.id, upstream, this.#warn))
     const provider = before?.provider ?? new Provider({ principal: entry.id, upstream, grant, keptAs, ...this.#options })
     entry.held.set(upstream, { provider, made: made.text })
     this.#kept.set(keptAs, provider)
@@ -226,13 +228,12 @@ export class Principals implements PrincipalRegister {
   #drop (entry: Entry, upstream: string): undefined {
     const { provider } = entry.held.get(upstream) as Held
     entry.held.delete(upstream)
-    for (const kind of ['credential', 'put-credential'] as const) this.#kept.delete(recordName(kind, entry.id, upstream))
-    const closed = provider.close()
-    this.#closing.add(closed)
-    void closed.finally(() => this.#closing.delete(closed))
+    this.#kept.delete(recordName('credential', entry.id, upstream))
+    const put = this.#kept.delete(recordName('put-credential', entry.id, upstream))
+    this.#closing.add(provider.close().then(async () => { if (put) await this.#register.forget(entry.id, upstream, this.#warn) }))
   }
 
-  #warn (reason: string): void {
+  readonly #warn = (reason: string): void => {
     this.#options.emit({ event: 'warning', reason })
   }
 

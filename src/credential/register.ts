@@ -77,6 +77,19 @@ export class Register {
     }))
   }
 
+  /**
+   * Deletes the token of a credential that is put no more: a renewal that was under way then has written it again.
+   * @param failed is told why it cannot; never throws
+   */
+  async forget (id: string, upstream: string, failed: (reason: string) => void): Promise<void> {
+    const name = recordName('put-credential', id, upstream)
+    await this.#vault.lease(name, async () => {
+      // It may have been put again: that is written before its first renewal takes the lease.
+      const record = await this.read(Register.nameOf(id))
+      if (record?.credentials[upstream] === undefined) await this.#vault.delete(name)
+    }).catch((error: Error) => failed(error.message))
+  }
+
   /** @throws {StateError} */
   async read (name: string): Promise<PrincipalRecord | undefined> {
     return await this.#vault.read<PrincipalRecord>(name).catch((error: unknown) => { throw advised(error) })

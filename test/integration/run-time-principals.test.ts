@@ -288,6 +288,15 @@ t.test('P3: a principal that is deleted while its first token is waited for was 
   t.same(sidecar.principals.list(), [])
 })
 
+/** Names of the records of alice in a state that nobody uses. */
+async function keptOfAlice (path: string): Promise<string[]> {
+  const store = await lmdbStore(path)
+  const names: string[] = []
+  for await (const [name] of store.list('')) if (name.includes('alice')) names.push(name)
+  await store.close()
+  return names
+}
+
 /** A state in which what was put for alice does not open, and her tokens are still there. */
 async function broken (t: Test, principals = '') {
   const { upstream, issuer, start } = await scene(t, principals, { TOKEN: freshToken() })
@@ -309,14 +318,7 @@ async function broken (t: Test, principals = '') {
       t.match(again.events.find(({ event }) => event === 'warning'), { reason: /^the stored record principal\/alice does not open: .*; where it is this record alone, delete this principal and put it again$/ })
       return again
     },
-    /** Names of the records that are kept of her. */
-    async kept () {
-      const store = await lmdbStore(path)
-      const names: string[] = []
-      for await (const [name] of store.list('')) if (name.includes('alice')) names.push(name)
-      await store.close()
-      return names
-    },
+    kept: async () => await keptOfAlice(path),
   }
 }
 
@@ -347,4 +349,38 @@ t.test('P3: what was put over a principal of the config, and does not open, is d
   t.match(sidecar.principals.list(), [{ id: 'alice', source: 'config' }])
   await sidecar.close()
   t.same(await kept(), [])
+})
+
+for (const [what, principals, after] of [
+  ['a principal', '', async ({ principals }) => { await principals.delete('alice') }],
+  ['what was put over a principal of the config', 'principals: { alice: { credentials: { tools: { type: api_token, token: { env: TOKEN } } } } }', async ({ principals }) => { await principals.delete('alice') }],
+  ['a credential that is put no more', '', async ({ principals }) => { await principals.put('alice', { credentials: { other: { type: 'api_token', token: freshToken() } } }) }],
+] as Array<[string, string, (sidecar: TestSidecar) => Promise<void>]>) {
+  t.test(`P3: no token of ${what} is left in the state, though its renewal was under way`, async (t) => {
+    const { sidecar, issuer, folder, hold, go } = await heldUp(t, principals)
+    await sidecar.principals.put('alice', { credentials: { tools: { refresh_token: issuer.seed, access_token: freshToken(), expires_in: 3600 } } })
+    hold()
+    const refreshing = sidecar.credentials.refresh('alice', 'tools').catch(() => {})
+    await issuer.arrived(1)
+    await after(sidecar)
+    go()
+    await refreshing
+    await sidecar.close()
+    t.notOk((await keptOfAlice(folder)).includes('put-credential/alice/tools'))
+  })
+}
+
+t.test('P3: the tokens of a principal that is put again are kept, though a renewal from before was under way', async (t) => {
+  const { sidecar, issuer, folder, hold, go } = await heldUp(t)
+  const given = { refresh_token: issuer.seed, access_token: freshToken(), expires_in: 3600 }
+  await sidecar.principals.put('alice', { credentials: { tools: given } })
+  hold()
+  const refreshing = sidecar.credentials.refresh('alice', 'tools').catch(() => {})
+  await issuer.arrived(1)
+  await sidecar.principals.delete('alice')
+  const putting = sidecar.principals.put('alice', { credentials: { tools: { ...given, access_token: freshToken() } } })
+  go()
+  await Promise.all([refreshing, putting])
+  await sidecar.close()
+  t.same((await keptOfAlice(folder)).sort(), ['principal/alice', 'put-credential/alice/tools'])
 })
