@@ -100,7 +100,9 @@ export class Renewal {
   async #renew (before: Before, trigger: RefreshTrigger, lease: Lease | undefined, attempt: Attempt): Promise<Renewed> {
     const held = await this.#catchUp()
     const there = this.#alive()
-    if (there !== undefined && there !== before.credential && !this.interrupted) return { credential: there, how: before.record === undefined ? 'found' : 'adopted' }
+    const found = before.record === undefined
+    // Who asks for it by hand wants another one than was there before.
+    if (there !== undefined && there !== before.credential && !this.interrupted && !(found && trigger === 'manual')) return { credential: there, how: found ? 'found' : 'adopted' }
     if (this.revoked) throw new GrantError('revoked', 'the issuer said earlier that this grant is over', { remembered: true })
     return await this.#exchange(held, trigger, lease, attempt)
   }
@@ -194,10 +196,8 @@ export class Renewal {
   async #revoke (error: GrantError, trigger: RefreshTrigger, lease: Lease | undefined, attempt: Attempt): Promise<Renewed> {
     const before = this.#record as CredentialRecord
     // Nothing that a person could replace was refused, so nothing but time can mend it.
-    if (before.seed === NO_SEED) {
-      await this.#withdraw(error, lease, attempt)
-      throw new GrantError('unavailable', error.reason)
-    }
+    if (before.seed === NO_SEED) await this.#withdraw(error, lease, attempt)
+    if (before.seed === NO_SEED) throw new GrantError('unavailable', error.reason)
     // Another process may have spent the refresh token a moment ago, or a person put a new one in place: nothing is over then.
     const held = await this.#catchUp()
     if (this.#record?.seed === before.seed && this.#record.revision === before.revision) {
