@@ -145,8 +145,25 @@ t.test('discovery: the metadata of an issuer is fetched once, after a failure ag
   t.same(server.requests.map(({ path }) => path), ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration', '/.well-known/oauth-authorization-server', '/token', '/token'])
 })
 
+for (const [what, gone] of [['says 404', { status: 404 }], ['says 405', { status: 405 }], ['says 410', { status: 410 }], ['ends the connection', 'disconnect']] as Array<[string, TokenAnswer]>) {
+  t.test(`discovery: the metadata is fetched again after the token endpoint ${what}, as it may have moved`, async (t) => {
+    const clock = manualClock()
+    let moved = false
+    const server = await startTokenServer(t, ({ path }): TokenAnswer => {
+      if (path.startsWith('/.well-known/')) return { body: { issuer: server.origin, token_endpoint: `${server.origin}${moved ? '/new' : '/old'}` } }
+      return path === (moved ? '/new' : '/old') ? granted() : gone
+    })
+    const sidecar = await startSidecar(t, oneUpstream(nowhere, `{ type: client_credentials, issuer: "${server.origin}", client_id: c, client_secret: { env: S } }`), { env: { S: mint('s') }, clock })
+    await sidecar.until(refreshed)
+    moved = true
+    await t.rejects(sidecar.credentials.refresh('alice', 'tools'), { code: 'ERR_REFRESH_FAILED' })
+    t.match(await sidecar.credentials.refresh('alice', 'tools'), { state: 'valid', error: undefined })
+    t.same(server.requests.map(({ path }) => path.replace('oauth-authorization-server', 'it')), ['/.well-known/it', '/old', '/old', '/.well-known/it', '/new'])
+  })
+}
+
 for (const [what, metadata, reason] of [
-  ['another issuer', (origin: string) => ({ issuer: origin.replace('127.0.0.1', 'localhost'), token_endpoint: `${origin}/token` }), /or names another issuer$/],
+  ['another issuer', (origin: string) => ({ issuer: origin.replace('127.0.0.1', 'localhost'), token_endpoint: `${origin}/token` }), /names another issuer: name the issuer in the config as it names itself, to the letter$/],
   ['no token endpoint', (origin: string) => ({ issuer: origin }), /names no token_endpoint$/],
 ] as const) {
   t.test(`row 40: metadata that names ${what} is refused, and no credential is sent`, async (t) => {

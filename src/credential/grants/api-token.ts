@@ -17,9 +17,11 @@ export function apiTokenGrant (config: ApiTokenConfig, clock: Clock): Grant {
     async exchange () {
       const obtainedAt = clock.now()
       const token = accessToken((await readSecret(config.token)).reveal(), config.token.source)
-      const expiresAt = expiryOfFound(token.reveal()) ?? config.expiresAt
-      if (expiresAt !== undefined && expiresAt <= obtainedAt) throw new GrantError('unavailable', `${config.token.source} holds a token that has expired: put a new one there`)
-      return { accessToken: token, refreshToken: undefined, obtainedAt, expiresAt }
+      const said = expiryOfFound(token.reveal())
+      const expiresAt = said ?? config.expiresAt
+      if (expiresAt === undefined || expiresAt > obtainedAt) return { accessToken: token, refreshToken: undefined, obtainedAt, expiresAt }
+      if (said !== undefined) throw new GrantError('unavailable', `${config.token.source} holds a token that has expired: put a new one there`)
+      throw new GrantError('unavailable', 'the token that was put has expired, by the expires_in that came with it: put a new one', { dormant: true })
     },
   }
 }

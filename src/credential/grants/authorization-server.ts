@@ -5,26 +5,34 @@ import { GrantError } from './grant.js'
 import { askTokenEndpoint } from './token-endpoint.js'
 
 /** What a grant needs of its authorization server; discovered once and then kept (RFC 8414). */
-export type ServerOf = () => Promise<oauth.AuthorizationServer>
+export interface Server {
+  /** @throws {GrantError} */
+  known (): Promise<oauth.AuthorizationServer>
+  /** Discovers it anew when it is needed next: its token endpoint may have moved. */
+  forget (): void
+}
 
 /**
  * The server that the config names: by its token endpoint, or by its issuer, whose metadata is fetched when first
- * needed and again after a failure. The metadata's `issuer` must be the configured one to the letter (RFC 8414 §3.3).
+ * needed, and again after a failure and once it is forgotten. The metadata's `issuer` must be the configured one to the letter (RFC 8414 §3.3).
  */
-export function authorizationServer (config: TokenEndpointConfig, clock: Clock): ServerOf {
+export function authorizationServer (config: TokenEndpointConfig, clock: Clock): Server {
   if (config.tokenEndpoint !== undefined) {
     // Assertions are for the issuer. Where only its token endpoint is known, that is its name (RFC 7523 §3).
     const server = { issuer: config.tokenEndpoint.href, token_endpoint: config.tokenEndpoint.href }
-    return async () => server
+    return { known: async () => server, forget: () => {} }
   }
   const issuer = config.issuer as URL
   let known: Promise<oauth.AuthorizationServer> | undefined
-  return () => {
-    known ??= discover(issuer, clock).catch((error: unknown) => {
-      known = undefined
-      throw error
-    })
-    return known
+  return {
+    async known () {
+      known ??= discover(issuer, clock).catch((error: unknown) => {
+        known = undefined
+        throw error
+      })
+      return await known
+    },
+    forget () { known = undefined },
   }
 }
 
@@ -38,12 +46,16 @@ async function discover (issuer: URL, clock: Clock): Promise<oauth.Authorization
       failure = unfit(issuer, server)
       if (failure === undefined) return server
     } catch (error) {
-      failure = error
+      failure = namesAnother(failure) ? failure : error
     }
   }
   const told = failure instanceof GrantError ? failure : undefined
-  const reason = told?.reason ?? 'its metadata is not what RFC 8414 asks for, or names another issuer'
+  const reason = told?.reason ?? (namesAnother(failure) ? 'its metadata names another issuer: name the issuer in the config as it names itself, to the letter' : 'its metadata is not what RFC 8414 asks for: check the issuer\'s URL, or name its token_endpoint instead')
   throw new GrantError('unavailable', `the issuer ${issuer.origin} could not be discovered: ${reason}`, { retryAfter: told?.retryAfter })
+}
+
+function namesAnother (failure: unknown): boolean {
+  return failure instanceof oauth.OperationProcessingError && failure.code === oauth.JSON_ATTRIBUTE_COMPARISON
 }
 
 function fetchMetadata (clock: Clock) {

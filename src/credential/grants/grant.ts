@@ -71,8 +71,10 @@ export class GrantError extends Error {
    * must be kept, or the grant would be lost.
    */
   readonly rotated: Secret | undefined
+  /** Nobody answers where it was asked, so that may have moved. */
+  readonly gone: boolean
 
-  constructor (kind: GrantErrorKind, reason: string, more: { retryAfter?: number | undefined, remembered?: boolean, dormant?: boolean, rotated?: Secret | undefined } = {}) {
+  constructor (kind: GrantErrorKind, reason: string, more: { retryAfter?: number | undefined, remembered?: boolean, dormant?: boolean, rotated?: Secret | undefined, gone?: boolean } = {}) {
     super(reason)
     this.name = 'GrantError'
     this.kind = kind
@@ -81,6 +83,7 @@ export class GrantError extends Error {
     this.remembered = more.remembered === true
     this.dormant = more.dormant === true
     this.rotated = more.rotated
+    this.gone = more.gone === true
   }
 }
 

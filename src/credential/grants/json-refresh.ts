@@ -23,13 +23,22 @@ export function jsonRefreshGrant (config: JsonRefreshConfig, clock: Clock): Gran
       // Its names are without case: a config's own Content-Type must not come beside ours.
       const headers = new Headers({ accept: 'application/json' })
       if (config.body !== undefined) headers.set('content-type', 'application/json')
-      for (const [name, value] of config.headers) headers.set(name, await fillText(value, held))
+      for (const [name, value] of config.headers) setHeader(headers, name, await fillText(value, held))
       const body = config.body === undefined ? null : JSON.stringify(await fill(config.body, held))
       mayAsk?.()
       const requestedAt = clock.now()
       const answer = await askTokenEndpoint(config.url.href, { method: config.method, headers, body }, { now: () => clock.now(), whom: 'the refresh endpoint' })
       return takeIn(answer, config.response, requestedAt)
     },
+  }
+}
+
+/** @throws {GrantError} that names the header, and nothing of its value */
+function setHeader (headers: Headers, name: string, value: string): void {
+  try {
+    headers.set(name, value)
+  } catch {
+    throw new GrantError('unavailable', `the value of the header ${name} cannot be sent: it holds characters beyond Latin-1, or control characters`)
   }
 }
 

@@ -40,12 +40,15 @@ export function tokenEndpoint (config: TokenEndpointConfig, clock: Clock): Token
   // The library wants a name although nothing is sent of a client that is none.
   const client = { client_id: config.clientId ?? 'none' }
   return {
-    audience: async () => (await server()).issuer,
+    audience: async () => (await server.known()).issuer,
     async request (asked) {
-      const [as, authentication] = await Promise.all([server(), clientAuthentication(config, clock)])
+      const [as, authentication] = await Promise.all([server.known(), clientAuthentication(config, clock)])
       return await issue(asked, clock, async (options) => {
         const response = await oauth.genericTokenEndpointRequest(as, client, authentication, asked.grantType, parametersOf(config, asked), options)
         return await oauth.processGenericTokenEndpointResponse(as, client, response, { recognizedTokenTypes: { n_a: () => {} } })
+      }).catch((error: unknown) => {
+        if (error instanceof GrantError && error.gone) server.forget()
+        throw error
       })
     },
   }

@@ -10,6 +10,9 @@ const KNOWN_ERRORS = new Set([
   'invalid_target', 'temporarily_unavailable', 'server_error', 'slow_down', 'access_denied', 'use_dpop_nonce',
 ])
 
+/** Statuses of a place where there is no token endpoint, or none any more. */
+const GONE = new Set([404, 405, 410])
+
 export interface AskOptions {
   /** Wall-clock milliseconds, to read a `Retry-After` date against. */
   readonly now: () => number
@@ -41,7 +44,8 @@ export async function askTokenEndpoint (url: string, init: RequestInit, options:
     text = await boundedText(response.body)
   } catch (error) {
     if (error instanceof TooLarge) throw new GrantError('unavailable', `the answer of ${whom} is ${error.message}`)
-    throw new GrantError('unavailable', patience.aborted ? `${whom} did not answer within ${patienceMs / 1000} s` : `${whom} cannot be reached (${causeCode(error)})`)
+    if (patience.aborted) throw new GrantError('unavailable', `${whom} did not answer within ${patienceMs / 1000} s`)
+    throw new GrantError('unavailable', `${whom} cannot be reached (${causeCode(error)})`, { gone: true })
   }
   const body = parseObject(text)
   const failed = typeof body?.error === 'string' && body.error !== '' ? body.error : undefined
@@ -50,6 +54,7 @@ export async function askTokenEndpoint (url: string, init: RequestInit, options:
     const word = failed === undefined ? 'no OAuth error' : KNOWN_ERRORS.has(failed) ? failed : 'an error code of its own'
     throw new GrantError('unavailable', `${whom} answered HTTP ${response.status} with ${word}${hint(response.status, failed, refused)}`, {
       retryAfter: retryAfter(response.headers.get('retry-after'), now()),
+      gone: failed === undefined && GONE.has(response.status),
     })
   }
   if (body === undefined) throw new GrantError('unavailable', `${whom} answered HTTP ${response.status} with something that is no JSON object`)

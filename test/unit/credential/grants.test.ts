@@ -1,7 +1,8 @@
 import { inspect } from 'node:util'
 import t from 'tap'
 import { Credential } from '../../../src/credential/credential.js'
-import type { RefreshTokenConfig } from '../../../src/config/config.js'
+import type { CredentialConfig, RefreshTokenConfig } from '../../../src/config/config.js'
+import { loadConfigText } from '../../../src/config/load.js'
 import { authorizationServer } from '../../../src/credential/grants/authorization-server.js'
 import { customGrant, type CredentialAnswer, type CredentialRequest } from '../../../src/credential/grants/custom.js'
 import type { GrantError, Issued } from '../../../src/credential/grants/grant.js'
@@ -49,8 +50,28 @@ t.test('row 40: metadata fetched over https that names a token endpoint over htt
     },
   })
   const server = authorizationServer({ tokenEndpoint: undefined, issuer: new URL('https://id.example') } as never, manualClock())
-  await t.rejects(server(), { name: 'GrantError', message: 'the issuer https://id.example could not be discovered: its metadata names a token_endpoint without TLS' })
+  await t.rejects(server.known(), { name: 'GrantError', message: 'the issuer https://id.example could not be discovered: its metadata names a token_endpoint without TLS' })
   t.ok(asked.every((url) => url.startsWith('https://id.example/.well-known/')))
+})
+
+t.test('discovery: metadata that is none, and metadata of another issuer, are told apart, with what to do', async (t) => {
+  const ANOTHER = { issuer: 'https://other.example', token_endpoint: 'https://other.example/token' }
+  for (const [where, metadata, reason] of [
+    [/./, { issuer: 5 }, /: its metadata is not what RFC 8414 asks for: check the issuer's URL, or name its token_endpoint instead$/],
+    [/./, ANOTHER, /: its metadata names another issuer: name the issuer in the config as it names itself, to the letter$/],
+    [/oauth-authorization-server/, ANOTHER, /: its metadata names another issuer: /],
+  ] as const) {
+    const server = await startTokenServer(t, ({ path }) => where.test(path) ? { body: metadata } : { status: 404 })
+    await t.rejects(authorizationServer({ tokenEndpoint: undefined, issuer: new URL(server.origin) } as never, manualClock()).known(), { name: 'GrantError', message: reason })
+  }
+})
+
+t.test('json_refresh: a header that cannot be sent is named, and its value is not', async (t) => {
+  const config = loadConfigText('upstreams: { tools: { url: "http://127.0.0.1:1/mcp" } }\nprincipals: { alice: { credentials: { tools: { type: json_refresh, url: "http://127.0.0.1:1/r", headers: { X-App: { env: EURO } }, refresh_token: { env: EURO } } } } }', { env: { EURO: 'key€' } })
+  const credential = config.principals.get('alice')?.credentials.get('tools') as CredentialConfig
+  const error = await grantFor(credential, manualClock()).exchange({ accessToken: undefined, refreshToken: undefined }).catch((reason: unknown) => reason)
+  t.match(error, { name: 'GrantError', message: /^the value of the header x-app cannot be sent: it holds characters beyond Latin-1/ })
+  t.notMatch(String(error), /€/)
 })
 
 t.test('a credential prints as its fingerprint, whoever prints it', async (t) => {
@@ -80,6 +101,7 @@ t.test('when a token expires that was put at run time is believed, where it does
   t.equal(await exchange({}), undefined)
   const over = `e30.${Buffer.from(JSON.stringify({ exp: clock.now() / 1000 - 1 })).toString('base64url')}.c2ln`
   await t.rejects(exchange({}, over), { name: 'GrantError', kind: 'unavailable', message: 'put holds a token that has expired: put a new one there' }, 'with whom there is to ask')
+  await t.rejects(exchange({ expiresAt: clock.now() }), { name: 'GrantError', dormant: true, message: 'the token that was put has expired, by the expires_in that came with it: put a new one' })
 
   const config: RefreshTokenConfig = {
     type: 'refresh_token', tokenEndpoint: undefined, issuer: undefined, clientId: undefined, clientSecret: undefined, clientAuth: 'none', scope: undefined, resource: 'https://r', refreshToken: ref('rt_1'), accessToken: ref('at_1'),
