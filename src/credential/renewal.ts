@@ -196,8 +196,7 @@ export class Renewal {
   async #revoke (error: GrantError, trigger: RefreshTrigger, lease: Lease | undefined, attempt: Attempt): Promise<Renewed> {
     const before = this.#record as CredentialRecord
     // Nothing that a person could replace was refused, so nothing but time can mend it.
-    if (before.seed === NO_SEED) await this.#withdraw(error, lease, attempt)
-    if (before.seed === NO_SEED) throw new GrantError('unavailable', error.reason)
+    if (before.seed === NO_SEED) return await this.#withdraw(error, lease, attempt).then(() => { throw new GrantError('unavailable', error.reason) })
     // Another process may have spent the refresh token a moment ago, or a person put a new one in place: nothing is over then.
     const held = await this.#catchUp()
     if (this.#record?.seed === before.seed && this.#record.revision === before.revision) {
