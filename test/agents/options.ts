@@ -24,8 +24,8 @@ Options:
   --only LIST   clients, separated by commas: ${CLIENTS.map(({ id }) => id).join(', ')}
   --jobs N      clients at once (default 4)
   --write       put the matrix into docs/compatibility.md, if all of it holds
-  --overhead    instead: what a call costs through mcp-valet to the FastMCP server, beside the same call sent direct
-  --calls N     calls of each way with --overhead (default 2000)
+  --overhead    instead: what calls of two tools cost through mcp-valet to the FastMCP server, beside the same calls sent direct
+  --calls N     calls of each way, client and tool with --overhead (default 2000)
   --help        this
 
 Exits with 1 if anything does not hold, and shows what the client wrote; with --overhead, if a bar is not met.
