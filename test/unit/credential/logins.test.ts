@@ -126,34 +126,34 @@ t.test('row 11: a new pair that could not be saved is not given up for the word 
   t.equal(one.state(), 'valid')
 })
 
-t.test('row 52: a pair that could not be saved outlives a change of its config', async (t) => {
-  const it = scene()
-  const seed = { refresh: mint('rt') }
+/** A sidecar whose new pair the store would not take, and what puts the store right. */
+async function unsavedPair (it: ReturnType<typeof scene>, grant: Grant) {
   let cut = (): void => {}
-  const grant = it.login(seed)
   const one = it.sidecar({ ...grant, exchange: async (held) => { cut(); return await grant.exchange(held) } })
   await one.provider.warm()
   cut = () => { one.way.cut = true }
   await one.refresh()
+  return { ...one, mend: () => { one.way.cut = false } }
+}
+
+t.test('row 52: a pair that could not be saved outlives a change of its config', async (t) => {
+  const it = scene()
+  const seed = { refresh: mint('rt') }
+  const one = await unsavedPair(it, it.login(seed))
   one.provider.replace(it.login(seed, { terms: 'another scope' }), NAME)
   await settled()
-  one.way.cut = false
+  one.mend()
   await one.refresh()
   t.equal(one.state(), 'valid')
 })
 
 t.test('row 52: so it does where the credential is kept under another name from then on', async (t) => {
   const it = scene()
-  const seed = { refresh: mint('rt') }
-  let cut = (): void => {}
-  const grant = it.login(seed)
-  const one = it.sidecar({ ...grant, exchange: async (held) => { cut(); return await grant.exchange(held) } })
-  await one.provider.warm()
-  cut = () => { one.way.cut = true }
-  await one.refresh()
+  const grant = it.login({ refresh: mint('rt') })
+  const one = await unsavedPair(it, grant)
   one.provider.replace(it.login({ refresh: mint('rt') }), recordName('put-credential', 'alice', 'tools'))
   await settled()
-  one.way.cut = false
+  one.mend()
   await it.clock.advance(60_000)
   await settled()
   const again = it.sidecar(grant)
