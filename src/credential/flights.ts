@@ -144,7 +144,7 @@ export class Flights {
   async #end (renewal: Renewal, flight: Flight | undefined): Promise<void> {
     await flight?.result.catch(() => {})
     await renewal.kept.saveAgain()
-    // Nobody else is left who would.
+    // Under another name nobody else is left who would.
     for (let wait = renewal.kept.saveAgainIn; wait !== undefined && !this.#closed.signal.aborted; wait = renewal.kept.saveAgainIn) {
       await pause(this.#clock, wait, this.#closed.signal)
       await renewal.kept.saveAgain()
