@@ -4,8 +4,8 @@ import type { ToolRules } from '../config/config.js'
 import type { SessionInfo } from '../control.js'
 import type { ErrorCode } from '../errors.js'
 import type { Caller } from '../exchange.js'
-import { Secret } from '../secret.js'
-import { hashSessionKey, isSessionKey, mintSessionKey } from './session-key.js'
+import type { Secret } from '../secret.js'
+import { hashSessionKey, isSessionKey } from './session-key.js'
 
 export interface NewSession {
   readonly principal: string
@@ -17,7 +17,6 @@ export interface NewSession {
 
 /** How long an expired session is remembered, so that its agent is told that it expired rather than that it never was. */
 export const REMEMBERED_MS = 24 * 60 * 60 * 1000
-const KEY_IN_USE = 'this session key is already in use: each agent needs its own'
 const FIRST_SWEEP = 1_024
 
 interface Entry { readonly hash: Buffer, readonly session: SessionInfo, readonly caller: Caller }
@@ -45,18 +44,9 @@ export class Directory {
   }
 
   /**
-   * Opens a session for a key that was made elsewhere, or for a new one.
-   * @returns the session, its key, which is to be had this one time only, and the hash that is kept of it
-   * @throws {RangeError} for a key that is not of the form `vk_` + 43 characters of base64url, or is already in use
+   * A session for a key, not open yet, with the hash that is kept of that.
+   * @throws {RangeError} for a key that is not of the form `vk_` + 43 characters of base64url
    */
-  create (asked: NewSession, key: Secret = mintSessionKey(), source: SessionInfo['source'] = 'config'): { session: SessionInfo, key: Secret, hash: Buffer } {
-    const { session, hash } = this.draft(asked, key, source)
-    if (this.#entries.has(session.id)) throw new RangeError(KEY_IN_USE)
-    this.open(session, hash)
-    return { session, key, hash }
-  }
-
-  /** As `create`, without opening it yet. @throws {RangeError} for a key that is none */
   draft (asked: NewSession, key: Secret, source: SessionInfo['source']): { session: SessionInfo, hash: Buffer } {
     if (!isSessionKey(key.reveal())) throw new RangeError('not a session key: make one with `mcp-valet keygen`')
     const hash = hashSessionKey(this.#pepper, key.reveal())

@@ -2,13 +2,14 @@ import { createSecretKey, randomBytes } from 'node:crypto'
 import t from 'tap'
 import { Directory } from '../../../src/caller/directory.js'
 import { testClock } from '../../helpers/clock.js'
+import { openSession } from '../../helpers/open-session.js'
 
 t.test('row 50: a connection that has shown a key is still asked what the key opens now', async (t) => {
   const clock = testClock()
   const directory = new Directory(createSecretKey(randomBytes(32)), clock)
   const connection = {}
-  const first = directory.create({ principal: 'alice', agent: 'a', expiresAt: clock.now() + 60_000 })
-  const second = directory.create({ principal: 'bob', agent: 'b' })
+  const first = openSession(directory, { principal: 'alice', agent: 'a', expiresAt: clock.now() + 60_000 })
+  const second = openSession(directory, { principal: 'bob', agent: 'b' })
   const key = first.key.reveal()
 
   t.match(directory.find(key, connection), { principal: 'alice' })

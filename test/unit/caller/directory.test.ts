@@ -4,6 +4,7 @@ import { Directory } from '../../../src/caller/directory.js'
 import { hashSessionKey, isSessionKey, mintSessionKey } from '../../../src/caller/session-key.js'
 import { Secret } from '../../../src/secret.js'
 import { testClock } from '../../helpers/clock.js'
+import { openSession } from '../../helpers/open-session.js'
 
 const pepper = crypto.createSecretKey(crypto.randomBytes(32))
 const ALICE = { principal: 'alice', agent: 'planner' }
@@ -19,7 +20,7 @@ t.test('row 50: a key is vk_ and 43 characters of base64url, and new each time',
 t.test('T1: a session carries its rules on tools, and one without has none', async (t) => {
   const directory = new Directory(pepper, testClock())
   const tools = { allow: ['search_*'], deny: [] }
-  const [narrow, without] = [directory.create({ ...ALICE, tools }), directory.create(ALICE)]
+  const [narrow, without] = [openSession(directory, { ...ALICE, tools }), openSession(directory, ALICE)]
   t.equal((directory.find(narrow.key.reveal()) as { tools?: object }).tools, tools)
   t.equal((directory.find(without.key.reveal()) as { tools?: object }).tools, undefined)
   t.same(directory.list().map((session) => session.tools), [tools, undefined])
@@ -36,7 +37,7 @@ t.test('row 50: what is kept of a key depends on the pepper, and is no key', (t)
   const key = mintSessionKey().reveal()
   t.notSame(hashSessionKey(pepper, key), hashSessionKey(crypto.createSecretKey(crypto.randomBytes(32)), key))
   const directory = new Directory(pepper, testClock())
-  directory.create(ALICE, new Secret(key))
+  openSession(directory, ALICE, new Secret(key))
   t.notMatch(JSON.stringify(directory.list()), key)
   t.end()
 })
@@ -70,9 +71,9 @@ t.test('row 50: whatever is wrong with a key, the same work is done', async (t) 
   const { Directory, workOf } = await counted(t)
   const clock = testClock()
   const directory = new Directory(pepper, clock)
-  const good = directory.create(ALICE).key.reveal()
-  const expired = directory.create({ ...ALICE, expiresAt: clock.now() - 1 }).key.reveal()
-  const revoked = directory.create(ALICE)
+  const good = openSession(directory, ALICE).key.reveal()
+  const expired = openSession(directory, { ...ALICE, expiresAt: clock.now() - 1 }).key.reveal()
+  const revoked = openSession(directory, ALICE)
   directory.revoke(revoked.session.id)
   const reference = workOf(() => directory.find(good))
   t.same(reference, ['hmac of 46', 'compare 32 with 32'])
@@ -84,7 +85,7 @@ t.test('row 50: whatever is wrong with a key, the same work is done', async (t) 
 t.test('row 50: a key whose hash stands in for malformed ones opens its own session only', (t) => {
   const directory = new Directory(pepper, testClock())
   const zeros = 'vk_' + '0'.repeat(43)
-  const { session } = directory.create(ALICE, new Secret(zeros))
+  const { session } = openSession(directory, ALICE, new Secret(zeros))
   t.match(directory.find(zeros), { session: session.id })
   t.equal(directory.find('malformed'), 'ERR_SESSION_UNKNOWN')
   t.end()
@@ -93,7 +94,7 @@ t.test('row 50: a key whose hash stands in for malformed ones opens its own sess
 t.test('row 50: a session ends at its expiry to the millisecond', (t) => {
   let now = 1_000
   const directory = new Directory(pepper, { ...testClock(), now: () => now })
-  const key = directory.create({ ...ALICE, expiresAt: 2_000 }).key.reveal()
+  const key = openSession(directory, { ...ALICE, expiresAt: 2_000 }).key.reveal()
   now = 1_999
   t.match(directory.find(key), { principal: 'alice', agent: 'planner' })
   now = 2_000
@@ -103,7 +104,7 @@ t.test('row 50: a session ends at its expiry to the millisecond', (t) => {
 
 t.test('row 50: revoking what is not there says so, once and again', (t) => {
   const directory = new Directory(pepper, testClock())
-  const { session } = directory.create(ALICE)
+  const { session } = openSession(directory, ALICE)
   t.same([directory.revoke('ses_none'), directory.revoke(session.id), directory.revoke(session.id)], [false, true, false])
   t.same(directory.list(), [])
   t.end()
@@ -112,21 +113,21 @@ t.test('row 50: revoking what is not there says so, once and again', (t) => {
 t.test('row 50: a key opens one session, and a word that is no key opens none', (t) => {
   const directory = new Directory(pepper, testClock())
   const key = mintSessionKey()
-  directory.create(ALICE, key)
-  t.throws(() => directory.create({ principal: 'bob', agent: 'x' }, key), RangeError)
-  t.throws(() => directory.create(ALICE, new Secret('password')), { name: 'RangeError', message: /mcp-valet keygen/ })
+  const { session } = openSession(directory, ALICE, key)
+  t.equal(directory.draft({ principal: 'bob', agent: 'x' }, key, 'config').session.id, session.id, 'by which the other one is known to be in use')
+  t.throws(() => openSession(directory, ALICE, new Secret('password')), { name: 'RangeError', message: /mcp-valet keygen/ })
   t.end()
 })
 
 t.test('row 53: sessions long expired are forgotten, so that memory does not grow for ever', (t) => {
   let now = 0
   const directory = new Directory(pepper, { ...testClock(), now: () => now })
-  const lasting = directory.create(ALICE).key.reveal()
-  const recent = directory.create({ ...ALICE, expiresAt: 100 * HOUR }).key.reveal()
+  const lasting = openSession(directory, ALICE).key.reveal()
+  const recent = openSession(directory, { ...ALICE, expiresAt: 100 * HOUR }).key.reveal()
   const agents = 5_000
   for (let i = 0; i < agents; i++) {
     now = i * HOUR / 10
-    directory.create({ ...ALICE, agent: `agent ${i}`, expiresAt: now + HOUR })
+    openSession(directory, { ...ALICE, agent: `agent ${i}`, expiresAt: now + HOUR })
   }
   t.ok(directory.list().length < 1_500, `${directory.list().length} of ${agents} are left`)
   t.match(directory.find(lasting), { principal: 'alice' })
@@ -136,7 +137,7 @@ t.test('row 53: sessions long expired are forgotten, so that memory does not gro
 
 t.test('row 53: sessions that are good are never forgotten', (t) => {
   const directory = new Directory(pepper, testClock())
-  const keys = Array.from({ length: 3_000 }, () => directory.create(ALICE).key.reveal())
+  const keys = Array.from({ length: 3_000 }, () => openSession(directory, ALICE).key.reveal())
   t.ok(keys.every((key) => typeof directory.find(key) === 'object'))
   t.end()
 })

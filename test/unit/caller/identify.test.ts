@@ -5,9 +5,10 @@ import { createGuard } from '../../../src/caller/guard.js'
 import { identify } from '../../../src/caller/identify.js'
 import { authorityFor, isErrorCode } from '../../../src/policy/authority.js'
 import { testClock } from '../../helpers/clock.js'
+import { openSession } from '../../helpers/open-session.js'
 
 const directory = new Directory(createSecretKey(randomBytes(32)), testClock())
-const { key, session } = directory.create({ principal: 'alice', agent: 'planner' })
+const { key, session } = openSession(directory, { principal: 'alice', agent: 'planner' })
 const good = key.reveal()
 const who = (headers: Record<string, string>) => identify(headers, { keyHeader: 'x-session-key', keys: directory, jwts: undefined, relay: false })
 const CALLER = { kind: 'caller', caller: { session: session.id, principal: 'alice', agent: 'planner' } }

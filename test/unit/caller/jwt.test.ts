@@ -10,6 +10,7 @@ import type { Secret } from '../../../src/secret.js'
 import type { ValetEvent } from '../../../src/telemetry/events.js'
 import { compact, signingKey, startJwtIssuer, type JwtIssuer, type SignOptions } from '../../helpers/jwt-issuer.js'
 import { manualClock, type ManualClock } from '../../helpers/manual-clock.js'
+import { openSession } from '../../helpers/open-session.js'
 import { eventually } from '../../helpers/peers.js'
 
 interface Scene {
@@ -495,7 +496,7 @@ for (const path of ['', '/realms/one', '/trailing/']) {
 t.test('what an identity is found by: session key, JWT, or a token of its own', async (t) => {
   const { clock, issuer, callers } = await scene(t)
   const directory = new Directory(createSecretKey(randomBytes(32)), clock)
-  const key = directory.create({ principal: 'carol', agent: 'planner' }).key.reveal()
+  const key = openSession(directory, { principal: 'carol', agent: 'planner' }).key.reveal()
   const foreign = await (await startJwtIssuer(t)).sign()
   const ours = await issuer.sign()
   const lapsed = await issuer.sign({ aud: 'other' })
