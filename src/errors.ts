@@ -111,6 +111,11 @@ export const ERRORS = {
     rpc: -32018,
     message: 'The state that sidecars share cannot be read at the moment, so this session key cannot be looked up: try again after the time in Retry-After.',
   },
+  ERR_OVERLOADED: {
+    status: 503,
+    rpc: -32019,
+    message: 'mcp-valet holds as much for the calls of its agents as its memory has room for: try again after the time in Retry-After, with fewer or smaller calls at once.',
+  },
   ERR_SHUTTING_DOWN: {
     status: 503,
     rpc: -32016,

@@ -2,6 +2,7 @@ import type { ToolRules } from './config/config.js'
 import type { Credential, CredentialSource } from './credential/credential.js'
 import type { ErrorCode } from './errors.js'
 import type { Secret } from './secret.js'
+import type { Share } from './room.js'
 import type { Context } from './telemetry/events.js'
 import type { CallTrace } from './telemetry/tracing.js'
 
@@ -88,6 +89,8 @@ export class Exchange {
   firstByteAt: number | undefined
   status = 0
   code: ErrorCode | undefined
+  /** What it holds of the memory that there is for calls; undefined until it is let in. */
+  share: Share | undefined
   /** Its spans, where somebody wants them. */
   trace: CallTrace | undefined
   /** Where it stands among the calls under way; -1: nowhere. */

@@ -11,6 +11,7 @@ import type { AdminSettings } from './http/admin.js'
 import type { OpenCalls } from './http/open-calls.js'
 import { Routing } from './http/routing.js'
 import type { Limits } from './http/server.js'
+import type { Room } from './room.js'
 import type { Vault } from './state/vault.js'
 import type { Emit } from './telemetry/events.js'
 import type { EndpointStreams } from './upstream/endpoint.js'
@@ -23,6 +24,7 @@ export interface Lasting {
   readonly directory: Directory
   readonly sessions: SessionBook
   readonly calls: OpenCalls
+  readonly room: Room
   readonly limits: Limits
   readonly clock: Clock
   readonly emit: Emit
@@ -41,9 +43,10 @@ export class Generation {
 
   /** @param before what it succeeds: callers that showed a JWT are known on, where the config says the same of them */
   constructor (config: Config, lasting: Lasting, before?: Generation) {
-    const { vault, principals, directory, sessions, calls, clock, emit } = lasting
+    const { vault, principals, directory, sessions, calls, room, clock, emit } = lasting
     this.config = config
     this.#calls = calls
+    room.fit(Math.max(...[...config.upstreams.values()].map(({ bodyLimit }) => bodyLimit)))
     const { jwt } = config.callers
     const known = before !== undefined && isDeepStrictEqual(jwt, before.config.callers.jwt) ? before.#jwts : undefined
     const jwts = this.#jwts = jwt === undefined ? undefined : known ?? new JwtCallers(jwt, clock, emit)

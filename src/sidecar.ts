@@ -17,6 +17,7 @@ import { LIMITS, type Limits } from './http/server.js'
 import { SessionBinding } from './mcp/session-binding.js'
 import { ToolPolicies } from './policy/tool-policy.js'
 import { prepareReload, reasonOfRefusal, refusalOf, ReloadError } from './reload.js'
+import { Room } from './room.js'
 import { KeyedLock } from './state/keyed-lock.js'
 import { openState } from './state/open.js'
 import { Seal } from './state/seal.js'
@@ -125,7 +126,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
 
   try {
     const { directory, sessions } = await openSessions({ config, vault, principals, clock, emit, calls })
-    const lasting: Lasting = { vault, principals, directory, sessions, calls, limits, clock, emit, streams: new Map(), upstreamNow: (name) => current.config.upstreams.get(name) }
+    const lasting: Lasting = { vault, principals, directory, sessions, calls, room: new Room(limits.room), limits, clock, emit, streams: new Map(), upstreamNow: (name) => current.config.upstreams.get(name) }
     const control: Control = { sessions, principals, credentials: principals.credentials }
     following.begin({ sessions, principals, emit, taken: calls.endOutdated.bind(calls) })
     warn(emit, await adminTokenWarning(config.admin.token))

@@ -18,7 +18,7 @@ const WELL_KNOWN = /^[^?]*\/\.well-known(?:[/?]|$)/i
  * has been read yet; only where it is refused a small one is, for the id that the answer echoes.
  */
 export function admit (options: ProxyOptions): (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void {
-  const { clock, calls, tracing } = options
+  const { clock, calls, tracing, room } = options
   return (request, reply, done) => {
     const route = request.route as Route
     const { upstream, origin, register, routing } = route
@@ -30,6 +30,7 @@ export function admit (options: ProxyOptions): (request: FastifyRequest, reply: 
       calls.begin(exchange, reply, routing)
       reply.raw.on('close', () => {
         calls.done(exchange)
+        exchange.share?.end()
         abandon(exchange, options, reply.raw.writableFinished)
       })
       if (exchange.caller !== undefined) lookAgain(exchange, exchange.caller, route)
@@ -55,6 +56,7 @@ export function admit (options: ProxyOptions): (request: FastifyRequest, reply: 
       return
     }
     exchange.authority = authority
+    exchange.share = room.share(identity.kind === 'caller' ? identity.caller : undefined)
     if (identity.kind === 'caller') {
       exchange.caller = identity.caller
       calls.belongs(exchange, identity.caller)
@@ -67,7 +69,10 @@ export function admit (options: ProxyOptions): (request: FastifyRequest, reply: 
   function wait (request: FastifyRequest, reply: FastifyReply, exchange: Exchange, routing: object): void {
     calls.hold(routing)
     whileInLine(request.raw.socket, reply.raw, (turn) => {
-      if (!turn) abandon(exchange, options, false)
+      if (!turn) {
+        exchange.share?.end()
+        abandon(exchange, options, false)
+      }
       calls.release(routing)
     })
   }

@@ -2,6 +2,7 @@ import type { Clock } from '../clock.js'
 import type { UpstreamConfig } from '../config/config.js'
 import type { Caller, Exchange, ToolPolicy } from '../exchange.js'
 import type { SessionBinding } from '../mcp/session-binding.js'
+import type { Room } from '../room.js'
 import type { Emit } from '../telemetry/events.js'
 import type { Tracing } from '../telemetry/tracing.js'
 import type { OpenCalls } from './open-calls.js'
@@ -29,4 +30,5 @@ export interface ProxyOptions {
   /** Undefined where nobody wants traces. */
   readonly tracing: Tracing | undefined
   readonly calls: OpenCalls
+  readonly room: Room
 }

@@ -8,6 +8,7 @@ import { summarize } from '../mcp/message.js'
 import { admit } from './admit.js'
 import { readBody } from './body.js'
 import { answered, fail } from './conclude.js'
+import type { Share } from '../room.js'
 import { asValetError } from './reply-error.js'
 import type { ProxyOptions } from './options.js'
 import type { Route } from './routing.js'
@@ -44,7 +45,7 @@ function taker (options: ProxyOptions): Handler {
   const forward = forwarder(options)
   return (request, reply) => {
     const exchange = request.exchange as Exchange
-    readBody(request.raw, (request.route as Route).upstream.bodyLimit, (error, body) => inTurn(reply.raw, () => {
+    readBody(request.raw, (request.route as Route).upstream.bodyLimit, exchange.share as Share, (error, body) => inTurn(reply.raw, () => {
       try {
         if (error === undefined && !exchange.gone) forward(request, reply, body)
         // What is left of a body that is not wanted would be read as the next request.

@@ -44,6 +44,11 @@ export class EventStream {
     this.#preceded = preceded
   }
 
+  /** Bytes that have come and may not leave yet. */
+  get waiting (): number {
+    return this.#length
+  }
+
   /**
    * @returns what may leave now, which is nothing for some and all of it for most
    * @throws {TooLong} where an event exceeds the limit; and whatever `rewrite` throws

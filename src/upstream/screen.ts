@@ -75,8 +75,11 @@ export class Screen implements Dispatcher.DispatchHandler {
     this.#guarded(controller, () => {
       const way = this.#way
       if (way.kind === 'plain') this.#delivery.onResponseData(controller, chunk)
-      else if (way.kind === 'events') this.#pass(controller, way.stream.write(chunk))
-      else if (way.kind === 'whole') this.#keep(controller, way, chunk)
+      else if (way.kind === 'events') {
+        const seen = way.stream.write(chunk)
+        this.#exchange.share?.hold('answer', way.stream.waiting)
+        this.#pass(controller, seen)
+      } else if (way.kind === 'whole') this.#keep(controller, way, chunk)
     })
   }
 
@@ -96,6 +99,7 @@ export class Screen implements Dispatcher.DispatchHandler {
 
   #keep (controller: Controller, way: Whole, chunk: Buffer): void {
     if (this.#kept.length + chunk.length > LONGEST_READ) throw new TooLong()
+    this.#exchange.share?.hold('answer', this.#kept.length + chunk.length)
     this.#kept.add(chunk)
     if (way.certain) return
     const json = beginsAsJson(chunk)
@@ -142,7 +146,7 @@ export class Screen implements Dispatcher.DispatchHandler {
     } catch (error) {
       if (error instanceof TooLong) this.#refuse(controller, `an event or an answer that a tool policy must read is longer than ${LONGEST_READ >> 20} MiB`)
       else if (error instanceof JsonError) this.#refuse(controller, 'an answer that a tool policy must read is not JSON')
-      else this.#fail(controller, new ValetError('ERR_INTERNAL', { cause: error }))
+      else this.#fail(controller, error instanceof ValetError ? error : new ValetError('ERR_INTERNAL', { cause: error }))
     }
   }
 

@@ -41,7 +41,7 @@ What mcp-valet answers by itself is a JSON-RPC error that echoes the request's \
 
 Branch on \`data.code\`: a code that has been released keeps its meaning. The log tells the reason under the same \`request_id\`.
 A 401 carries \`WWW-Authenticate: Bearer realm="mcp-valet", error="invalid_token"\` and never \`resource_metadata\`;
-\`ERR_CREDENTIAL_UNAVAILABLE\`, \`ERR_ISSUER_UNAVAILABLE\` and \`ERR_STATE_UNAVAILABLE\` carry \`Retry-After\`. Any other answer is the MCP server's own.
+\`ERR_CREDENTIAL_UNAVAILABLE\`, \`ERR_ISSUER_UNAVAILABLE\`, \`ERR_STATE_UNAVAILABLE\` and \`ERR_OVERLOADED\` carry \`Retry-After\`. Any other answer is the MCP server's own.
 
 ${table(['`data.code`', 'HTTP', 'JSON-RPC', 'what it says'], errorRows)}
 ## Of the admin API

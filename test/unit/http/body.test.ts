@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { pause, systemClock } from '../../../src/clock.js'
 import { ValetError } from '../../../src/errors.js'
 import { readBody } from '../../../src/http/body.js'
+import { Room } from '../../../src/room.js'
 import { bytesHeld } from '../../helpers/memory.js'
 import { eventually } from '../../helpers/peers.js'
 
@@ -30,7 +31,7 @@ async function startReader (t: Test): Promise<Reader> {
       reader.taken = () => request.readableLength > 0 ? 0 : request.socket.bytesRead
       request.on('newListener', (name) => { reader.waited ||= name === 'readable' })
       request.on('end', () => { reader.ended = true })
-      readBody(request, LIMIT, (error, body) => {
+      readBody(request, LIMIT, new Room(10 * LIMIT).share(undefined), (error, body) => {
         resolve(error instanceof ValetError ? error.code : body)
         response.end()
       })
