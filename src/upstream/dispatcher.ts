@@ -9,6 +9,7 @@ import { faultOf } from '../telemetry/fault.js'
 import { mayHideRefusal } from './beginning.js'
 import { Delivery, type Call, type Way } from './deliver.js'
 import { EndpointStage, endpointPath, type EndpointStreams } from './endpoint.js'
+import { connector } from './connect.js'
 import { failureOf, reasonOf } from './failure.js'
 import { askingPlainly } from './headers.js'
 import { inject, type CallOptions, type Dispatch } from './inject.js'
@@ -76,7 +77,7 @@ export class UpstreamDispatcher {
     checkTlsMaterial(tls, connect)
     if (this.#dispatch !== undefined) return this.#dispatch
     this.#pool = new Pool(url.origin, {
-      connect,
+      connect: connector(connect),
       // A stream holds its connection for as long as it lives, so a limit here would let streams starve calls.
       connections: null,
       pipelining: 1,
