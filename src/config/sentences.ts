@@ -3,6 +3,7 @@ import type { ErrorObject } from 'ajv'
 import { looksLikeSecret, type ValueError } from './problem.js'
 import { READERS, type ReaderName } from './readers.js'
 import { SECRET_EXPECTED } from './schema-parts.js'
+import { Upstream } from './schema-upstream.js'
 import { secretComplaint } from './secret-shape.js'
 
 interface Description {
@@ -20,13 +21,19 @@ export function describe (error: ErrorObject): Description | undefined {
   const { keyword, params, data } = error
   const schema = error.parentSchema as { errorMessage?: string, properties?: object, type?: unknown, enum?: readonly unknown[], reads?: ReaderName }
   if (keyword === 'required') return { message: 'is required', below: [params.missingProperty as string] }
-  if (keyword === 'additionalProperties') return unknownKey(params.additionalProperty as string, Object.keys(schema.properties ?? {}))
+  if (keyword === 'additionalProperties') return misplaced(params.additionalProperty as string, schema.properties) ?? unknownKey(params.additionalProperty as string, Object.keys(schema.properties ?? {}))
   if (keyword === 'propertyNames') return badName(params.propertyName as string, error.schema as { reads: ReaderName })
   if (keyword === 'reads') return here(complaint(error.schema as ReaderName, data as string))
   if (data === null) return here('is empty: give it a value, or leave the key out')
   if (schema.errorMessage === SECRET_EXPECTED) return here(secretComplaint(data))
   if (keyword === 'type' && /^.(?:upstreams|principals)$/.test(error.instancePath) && Array.isArray(data)) return here('expected a map (key: value), and this is a list: write a name and a colon in place of each dash')
   return here(schema.errorMessage ?? expectation(keyword, schema))
+}
+
+/** A setting of an upstream at the top of the config. */
+function misplaced (key: string, known: object = {}): Description | undefined {
+  if (!('upstreams' in known) || !Object.hasOwn(Upstream.properties, key)) return undefined
+  return { message: `unknown key here; it is a setting of an upstream: upstreams.NAME.${key}`, below: [key] }
 }
 
 /**

@@ -162,6 +162,7 @@ t.test('a mistake has one sentence about what is expected', async (t) => {
     [{ session: 'expires_at: 2027' }, 'sessions[0].expires_at: expected a date and time with its zone (RFC 3339), such as 2027-01-01T00:00:00Z'],
     [{ top: 'admin: { listen: "localhost:8401" }' }, 'admin.listen: must be another address than listen'],
     [{ top: '<<: { listen: "localhost:1" }' }, '["<<"]: merge keys (<<) are not understood here'],
+    [{ top: 'replays: 3' }, 'replays: unknown key here; it is a setting of an upstream: upstreams.NAME.replays'],
     [{ top: 'listne: x' }, 'listne: unknown key; did you mean "listen"?'],
     [{ top: 'colour: x' }, 'colour: unknown key'],
   ]
