@@ -16,6 +16,8 @@ export interface Following {
 /** Milliseconds until what could not be read is tried again: doubled each time, up to the longest. */
 const FIRST_WAIT = 1_000
 const LONGEST_WAIT = 60_000
+/** Of those that fail at a time. */
+const MOST_TOLD = 10
 
 /**
  * Follows what other sidecars do to the state that is shared: sessions made and revoked, principals put, tokens renewed.
@@ -23,42 +25,56 @@ const LONGEST_WAIT = 60_000
  * now is tried again, as it may be the end of a session.
  */
 export function follow (vault: Vault, clock: Clock): Following {
-  /** What is still to be taken up; undefined stands for everything. */
-  const waiting = new Set<string | undefined>()
-  let heed = (name: string | undefined): void => { waiting.add(name) }
-  let failures = 0
-  let cancel: (() => void) | undefined
-  const again = (): void => {
-    cancel = undefined
-    const names = waiting.has(undefined) ? [undefined] : [...waiting]
-    waiting.clear()
-    names.forEach((name) => heed(name))
-  }
+  /** What was heard before anybody could take it up. */
+  const heard = new Set<Name>()
+  const failing = new Map<Name, Failing>()
+  let heed = (name: Name): void => { heard.add(name) }
   const stop = vault.watch((name) => heed(name))
+  const succeeded = (name: Name): void => {
+    // All of it has been read.
+    for (const each of name === undefined ? [...failing.keys()] : [name]) {
+      failing.get(each)?.cancel()
+      failing.delete(each)
+    }
+  }
   return {
     begin ({ sessions, principals, emit, taken }) {
+      const failed = (name: Name, reason: string): void => {
+        const before = failing.get(name)
+        before?.cancel()
+        // Where there are many, they have failed for one reason.
+        if (before === undefined && failing.size < MOST_TOLD) emit({ event: 'warning', reason })
+        const wait = Math.min(LONGEST_WAIT, before === undefined ? FIRST_WAIT : before.wait * 2)
+        failing.set(name, { wait, cancel: clock.after(wait, () => heed(name)) })
+      }
       heed = (name) => {
         takeUp(name, sessions, principals).then(() => {
-          if (waiting.size === 0) failures = 0
+          succeeded(name)
           taken()
-        }, (error: unknown) => {
-          waiting.add(name)
-          if (cancel !== undefined) return
-          if (failures === 0) emit({ event: 'warning', reason: error instanceof Error ? error.message : 'a change in the state could not be read' })
-          cancel = clock.after(Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** failures++), again)
-        })
+        }, (error: unknown) => failed(name, error instanceof Error ? error.message : 'a change in the state could not be read'))
       }
-      again()
+      for (const name of heard.has(undefined) ? [undefined] : heard) heed(name)
+      heard.clear()
     },
     stop () {
       stop()
-      cancel?.()
+      for (const { cancel } of failing.values()) cancel()
       heed = () => {}
     },
   }
 }
 
-async function takeUp (name: string | undefined, sessions: SessionBook, principals: Principals): Promise<void> {
+/** Of a record; undefined stands for all of them. */
+type Name = string | undefined
+
+/** What could not be taken up, to be tried again. */
+interface Failing {
+  /** Milliseconds until it is. */
+  readonly wait: number
+  readonly cancel: () => void
+}
+
+async function takeUp (name: Name, sessions: SessionBook, principals: Principals): Promise<void> {
   if (name === undefined) {
     await principals.noticeAll()
     await sessions.noticeAll()

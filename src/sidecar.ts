@@ -190,7 +190,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
           await reload(async () => current.config, 'secrets')
         } finally {
           // One agent's key that is no good keeps no principal's token from being taken up.
-          for (const source of sources) await principals.sourceChanged(source)
+          await principals.sourcesChanged(sources)
         }
       },
       close: async ({ linger = 0 } = {}) => { await (closing ??= shutDown(linger)) },

@@ -3,8 +3,9 @@ import { pause, type Clock } from '../clock.js'
 
 /** Milliseconds between two looks. */
 const EVERY = 1_000
-/** Of the time at most a twentieth is spent on looking, however many files there are. */
+/** Of the time at most a twentieth is spent on looking, however many files there are, unless a look takes half a second. */
 const SHARE = 20
+const LONGEST = 10_000
 /** Files that are looked at side by side. */
 const AT_ONCE = 16
 
@@ -30,6 +31,7 @@ export async function watchFiles ({ clock, files, onChange, stop, everyMs = EVER
   while (!stop.aborted) {
     const began = clock.elapsed()
     const now = await lookAt(files())
+    const looking = clock.elapsed() - began
     const settled = new Set<string>()
     for (const [path, state] of now) {
       const before = known.get(path)
@@ -45,7 +47,7 @@ export async function watchFiles ({ clock, files, onChange, stop, everyMs = EVER
     }
     known = now
     if (settled.size > 0) await onChange(settled)
-    await pause(clock, Math.max(everyMs, SHARE * (clock.elapsed() - began)), stop)
+    await pause(clock, Math.max(everyMs, Math.min(LONGEST, SHARE * looking)), stop)
   }
 }
 

@@ -3,6 +3,7 @@ import { ControlError, type CredentialInfo, type Credentials } from '../control.
 import { refreshByHand } from './by-hand.js'
 import { credentialInfo, type Entry } from './entry.js'
 import type { Provider } from './provider.js'
+import { aFewAtATime } from './warm-up.js'
 
 /** Where credentials are looked up. */
 export interface Holders {
@@ -34,14 +35,18 @@ export function credentialsOf ({ all, get, find, clock }: Holders): Credentials 
 }
 
 /**
- * A secret has changed where it is kept: credentials that are that secret are read again, and those that have failed over
- * it try again. Any other takes it up with its next renewal.
- * @param source as `SecretRef.source`
+ * Secrets have changed where they are kept: credentials that are such a secret are read again, and those that have failed
+ * over one try again. Any other takes it up with its next renewal.
+ * @param sources as `SecretRef.source`
  */
-export async function sourceChanged (entries: Iterable<Entry>, source: string, clock: Clock): Promise<void> {
-  const concerned = [...entries].flatMap(({ held }) => [...held.values()]).filter(({ made }) => made.includes(JSON.stringify(source)))
-  await Promise.all(concerned.map(async ({ provider }) => {
-    const { type, state } = provider.status()
-    if (type === 'api_token' || state === 'failed' || state === 'revoked') await refreshByHand(provider, clock).catch(() => {})
-  }))
+export async function sourcesChanged (entries: Iterable<Entry>, sources: readonly string[], clock: Clock): Promise<void> {
+  const changed = sources.map((source) => JSON.stringify(source))
+  const concerned = [...entries].flatMap(({ held }) => [...held.values()])
+    .filter(({ made }) => changed.some((source) => made.includes(source)))
+    .map(({ provider }) => provider)
+    .filter((provider) => {
+      const { type, state } = provider.status()
+      return type === 'api_token' || state === 'failed' || state === 'revoked'
+    })
+  await aFewAtATime(concerned, async (provider) => await refreshByHand(provider, clock).catch(() => {}), clock)
 }

@@ -8,7 +8,7 @@ import type { Vault } from '../state/vault.js'
 import type { CredentialCensus, Emit } from '../telemetry/events.js'
 import { censusOf } from './census.js'
 import { checkGiven } from './completed.js'
-import { credentialsOf, sourceChanged } from './credentials.js'
+import { credentialsOf, sourcesChanged } from './credentials.js'
 import { customGrant, type CredentialTypes } from './grants/custom.js'
 import { grantFor } from './grants/index.js'
 import { madeOf } from './made.js'
@@ -84,8 +84,8 @@ export class Principals implements PrincipalRegister {
   }
 
   /** As the function of this name. Never throws. */
-  async sourceChanged (source: string): Promise<void> {
-    await sourceChanged(this.#entries.values(), source, this.#options.clock)
+  async sourcesChanged (sources: readonly string[]): Promise<void> {
+    await sourcesChanged(this.#entries.values(), sources, this.#options.clock)
   }
 
   has (principal: string): boolean {

@@ -1,34 +1,47 @@
-import { pause, type Clock } from '../clock.js'
+import type { Clock } from '../clock.js'
 import type { Provider } from './provider.js'
 import { within } from './within.js'
 
-/** Credentials that one issuer is asked for side by side at the start; more would look like an attack to it. */
-const WARM_AT_ONCE = 8
+/** Credentials that one issuer is asked for side by side; more would look like an attack to it. */
+const AT_ONCE = 8
 /** Milliseconds after which the next ones are begun, though an issuer still owes its answers. */
-const WARM_PATIENCE = 1_000
+const PATIENCE = 1_000
 
-/** Gets credentials ready, a few at a time for each issuer. One that cannot be had holds no other up. */
+/** Gets credentials ready. */
 export async function warmUp (providers: Iterable<Provider>, clock: Clock, closed: AbortSignal): Promise<void> {
+  await aFewAtATime(providers, async (provider) => await provider.warm(), clock, closed)
+}
+
+/**
+ * Asks a few at a time of each issuer. One that cannot be had holds no other up.
+ * @param ask never rejects
+ */
+export async function aFewAtATime (providers: Iterable<Provider>, ask: (provider: Provider) => Promise<void>, clock: Clock, closed?: AbortSignal): Promise<void> {
   const lanes = new Map<string, Provider[]>()
   for (const provider of providers) {
     const lane = lanes.get(provider.asks)
     lane === undefined ? lanes.set(provider.asks, [provider]) : lane.push(provider)
   }
-  await Promise.all([...lanes.values()].map(async (lane) => await warmLane(lane, clock, closed)))
+  // Not by AbortSignal.any: what that makes of a signal which lives long is kept as long in Node 20.
+  let end = (): void => {}
+  const ended = new Promise<void>((resolve) => { end = resolve })
+  closed?.addEventListener('abort', end)
+  await Promise.all([...lanes.values()].flatMap((lane) => {
+    const waiting = lane.values()
+    return Array.from({ length: AT_ONCE }, async () => {
+      for (const provider of waiting) {
+        await atMost(PATIENCE, Promise.race([ask(provider), ended]), clock)
+        if (closed?.aborted === true) return
+      }
+    })
+  }))
+  closed?.removeEventListener('abort', end)
 }
 
-async function warmLane (lane: Provider[], clock: Clock, closed: AbortSignal): Promise<void> {
-  const waiting = lane.values()
-  const worker = async (): Promise<void> => {
-    for (const provider of waiting) {
-      const done = new AbortController()
-      const patience = pause(clock, WARM_PATIENCE, AbortSignal.any([done.signal, closed]))
-      await Promise.race([provider.warm(), patience])
-      done.abort()
-      if (closed.aborted) return
-    }
-  }
-  await Promise.all(Array.from({ length: WARM_AT_ONCE }, worker))
+async function atMost (ms: number, work: Promise<void>, clock: Clock): Promise<void> {
+  let cancel = (): void => {}
+  await Promise.race([work, new Promise<void>((resolve) => { cancel = clock.after(ms, resolve) })])
+  cancel()
 }
 
 /** Gets some ready, for as long as somebody waits for that. Never throws. */

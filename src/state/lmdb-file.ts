@@ -1,6 +1,7 @@
-import { chmod, mkdir, open as openFile, type FileHandle } from 'node:fs/promises'
+import { chmod, open as openFile, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { open, type RootDatabase } from 'lmdb'
+import { makeFolder } from './folder.js'
 import { stateErrorOf } from './lmdb-error.js'
 import { Space } from './lmdb-space.js'
 import { StateError } from './store.js'
@@ -38,7 +39,7 @@ const FILL = 1 << 20
 export async function openStateFile (path: string): Promise<StateFile> {
   const file = join(path, 'valet.mdb')
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 })
+    await makeFolder(path)
     for (const own of [file, `${file}-lock`]) await forOwnerAlone(own)
     await checkFile(file)
     const database = open<Buffer, string>({ path: file, encoding: 'binary', maxDbs: 4 })

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, open, unlink } from 'node:fs/promises'
+import { link, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RedisConfig, SecretRef, StateConfig } from '../config/config.js'
 import { readRedisUrl, type RedisAddress } from '../config/redis-url.js'
+import { makeFolder } from './folder.js'
 import { lmdbStore, type LmdbOptions } from './lmdb.js'
 import { memoryStore } from './memory.js'
 import { readTls } from './redis-client.js'
@@ -61,7 +62,7 @@ async function openRedis ({ url, prefix, tls }: RedisConfig, tuning: StateTuning
 async function ownKeyFile (folder: string): Promise<StateKey> {
   const path = join(folder, 'state.key')
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await makeFolder(folder)
     return new StateKey(await readKeyFile(path).catch(async (error: unknown) => {
       unlessMissing(error)
       await makeKeyFile(path)

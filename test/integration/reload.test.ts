@@ -11,10 +11,11 @@ import type { Config } from '../../src/config/config.js'
 import { ConfigError, loadConfigText } from '../../src/config/load.js'
 import { UpstreamDispatcher } from '../../src/upstream/dispatcher.js'
 import { call, errorCode, rpc } from '../helpers/call.js'
+import { manualClock } from '../helpers/manual-clock.js'
 import { door, eventually, freshToken, open, piece } from '../helpers/peers.js'
 import { serveProcess } from '../helpers/serving.js'
 import { metric, startSidecar, type TestSidecar } from '../helpers/sidecar.js'
-import { bearerOf, startOpaqueIssuer } from '../helpers/tokens.js'
+import { bearerOf, startOpaqueIssuer, startTokenServer } from '../helpers/tokens.js'
 import { namesIn, startToolServer } from '../helpers/tool-server.js'
 import { answerJson, guarded, startUpstream } from '../helpers/upstream.js'
 
@@ -238,6 +239,26 @@ sessions: [{ principal: alice, agent: planner, key: { file: ${keyFile} } }]\n`, 
   t.match(sidecar.events.find(({ event }) => event === 'reload_refused'), { cause: 'secrets', reason: /not a session key/ })
   t.equal((await call(url, { key })).status, 200, 'under the key that there was')
   t.notOk(sidecar.events.some(({ event }) => event === 'rejected'), 'with the new token, before the server has refused the old one')
+})
+
+t.test('row 52: secrets that have changed are taken up side by side, though an issuer does not answer', async (t) => {
+  const issuer = await startTokenServer(t, (_request, nth) => nth <= 3 ? { status: 400, body: { error: 'invalid_grant' } } : 'hang')
+  const dir = t.testdir({})
+  const names = ['a', 'b', 'c']
+  const place = (name: string): string => {
+    writeFileSync(join(dir, name), freshToken(), { mode: 0o600 })
+    return `file ${join(dir, name)}`
+  }
+  const sources = names.map(place)
+  // Nobody is given up, as no time passes.
+  const sidecar = await startSidecar(t, `${upstreams('http://127.0.0.1:9')}principals:
+${names.map((name) => `  ${name}: { credentials: { tools: { type: refresh_token, token_endpoint: "${issuer.endpoint}", client_id: c, refresh_token: { file: ${join(dir, name)} } } } }`).join('\n')}\n`, { clock: manualClock() })
+  await eventually(() => sidecar.events.filter((event) => event.event === 'refresh' && event.outcome === 'revoked').length === 3)
+  names.forEach(place)
+  const done = sidecar.secretsChanged(sources)
+  await eventually(() => issuer.requests.length === 6, 'a question for each')
+  await sidecar.close()
+  await done
 })
 
 t.test('row 52: session keys that are no good leave their sessions as they were, and the others are taken up; nobody gets the key of another', async (t) => {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { systemClock } from '../../../src/clock.js'
 import { watchFiles } from '../../../src/cli/file-watch.js'
+import { manualClock } from '../../helpers/manual-clock.js'
 import { eventually } from '../../helpers/peers.js'
 
 interface Watching { readonly told: string[][], stop (): Promise<void>, /** Resolves when every file has been looked at again. */ looked (): Promise<void> }
@@ -74,4 +75,27 @@ t.test('row 52: files that are named later are looked after from then on; what i
   writeFileSync(join(dir, 'b'), '333')
   await new Promise((resolve) => setTimeout(resolve, 60))
   t.equal(told.length, 1, 'nothing is told after its end')
+})
+
+t.test('what a change takes to be taken up does not put off the next look', async (t) => {
+  const dir = t.testdir({ a: '1' })
+  const a = join(dir, 'a')
+  const clock = manualClock()
+  const stop = new AbortController()
+  const waits: number[] = []
+  let told = 0
+  const ended = watchFiles({
+    clock: { ...clock, after: (ms, callback) => { waits.push(ms); const timer = setTimeout(callback, 1); return () => clearTimeout(timer) } },
+    stop: stop.signal,
+    files: () => [a],
+    onChange: async () => { told++; await clock.advance(600_000) },
+  })
+  await eventually(() => waits.length > 1)
+  writeFileSync(a, '22')
+  await eventually(() => told === 1)
+  const until = waits.length + 2
+  await eventually(() => waits.length > until)
+  stop.abort()
+  await ended
+  t.same([...new Set(waits)], [1_000])
 })

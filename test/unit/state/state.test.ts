@@ -51,6 +51,19 @@ t.test('a state folder that cannot be made is told with what to do', async (t) =
   await t.rejects(openState({ driver: 'lmdb', path: broken, key: undefined, previousKeys: [] }), /open to every user/)
 })
 
+t.test('a state folder in a place where none can be made is told, too', { skip: process.platform !== 'linux' }, async (t) => {
+  const path = '/proc/none/state'
+  const advice = /ENOENT[^]*: make (?:it|the folder) writable for this user, or name another under state\.path/
+  await t.rejects(lmdbStore(path), { name: 'StateError', message: advice })
+  await t.rejects(openState({ driver: 'lmdb', path, key: undefined, previousKeys: [] }), { name: 'StateError', message: advice })
+})
+
+t.test('a state folder is made with those above it, for their owner alone', async (t) => {
+  const top = join(t.testdir(), 'a')
+  await (await lmdbStore(join(top, 'b', 'c'))).close()
+  for (const folder of [top, join(top, 'b'), join(top, 'b', 'c')]) t.equal(statSync(folder).mode & 0o777, 0o700)
+})
+
 t.test('many that start together agree on one key of their own', async (t) => {
   const path = join(t.testdir(), 'state')
   const opened = await Promise.all(Array.from({ length: 8 }, async () => await openState({ driver: 'lmdb', path, key: undefined, previousKeys: [] })))
