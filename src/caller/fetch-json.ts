@@ -1,7 +1,9 @@
-import { boundedText, causeCode, parseObject, TooLarge } from '../issuer-answer.js'
+import { causeCode, parseObject, UnfitAnswer } from '../issuer-answer.js'
+import { exchange, type Answer } from '../issuer-exchange.js'
 
 /** How long an issuer may take for one answer. */
 const PATIENCE_MS = 5_000
+const ACCEPT = { accept: 'application/json, application/jwk-set+json' }
 
 /** Why nothing was learned from an issuer. The reason is made of known words, as what an issuer sends may be anything. */
 export class IssuerError extends Error {
@@ -25,19 +27,15 @@ export class IssuerError extends Error {
  */
 export async function fetchJson (url: string, whom: string, patienceMs = PATIENCE_MS): Promise<Record<string, unknown>> {
   const patience = AbortSignal.timeout(patienceMs)
-  let text: string
+  let answer: Answer
   try {
-    const response = await fetch(url, { redirect: 'manual', signal: patience, headers: { accept: 'application/json, application/jwk-set+json' } })
-    if (response.status !== 200) {
-      await response.body?.cancel()
-      throw new IssuerError(`${whom} answered HTTP ${response.status}${response.status >= 300 && response.status < 400 ? ', and a redirect is not followed' : ''}`, response.status)
-    }
-    text = await boundedText(response.body)
+    answer = await exchange(new URL(url), { headers: ACCEPT }, { signal: patience, wants: (status) => status === 200 })
   } catch (error) {
-    if (error instanceof IssuerError) throw error
-    if (error instanceof TooLarge) throw new IssuerError(`${whom} is ${error.message}`)
+    if (error instanceof UnfitAnswer) throw new IssuerError(`${whom} is ${error.message}`)
     throw new IssuerError(patience.aborted ? `${whom} did not come within ${patienceMs / 1000} s` : `${whom} cannot be reached (${causeCode(error)})`)
   }
+  const { status, text } = answer
+  if (status !== 200) throw new IssuerError(`${whom} answered HTTP ${status}${status >= 300 && status < 400 ? ', and a redirect is not followed' : ''}`, status)
   const body = parseObject(text)
   if (body === undefined) throw new IssuerError(`${whom} is no JSON object`)
   return body

@@ -1,6 +1,5 @@
-import { request as plainRequest, type IncomingMessage, type RequestOptions } from 'node:http'
-import { request as tlsRequest, type RequestOptions as TlsOptions } from 'node:https'
-import { boundedText, causeCode, TooLarge } from '../issuer-answer.js'
+import { causeCode, UnfitAnswer } from '../issuer-answer.js'
+import { exchange, type Answer, type Manner, type Question } from '../issuer-exchange.js'
 import { LoginError } from './problem.js'
 
 const PATIENCE_MS = 10_000
@@ -11,16 +10,10 @@ export interface Asking {
   /** Who is asked, for messages: `the issuer https://id.example`. */
   readonly whom: string
   readonly stop: AbortSignal
-  readonly tls?: Pick<TlsOptions, 'ca' | 'cert' | 'key' | 'servername'>
+  readonly tls?: Manner['tls']
   /** The head is all that is wanted: what follows is cut off. */
   readonly headOnly?: true
   readonly patienceMs?: number
-}
-
-export interface Question {
-  readonly method?: string | undefined
-  readonly headers?: Readonly<Record<string, string>> | undefined
-  readonly body?: string | URLSearchParams | null | undefined
 }
 
 /** Nobody answered at all, or not in time. */
@@ -31,18 +24,16 @@ export class UnreachableError extends LoginError {}
  * followed, since each address has been checked or shown before it is used.
  * @returns the answer, which says of its body that it is JSON: whoever reads it finds out
  * @throws {UnreachableError} where no answer came
- * @throws {LoginError} where it is too large
+ * @throws {LoginError} where it is too large, or packed in a way that cannot be read
  */
 export async function ask (url: URL, question: Question, asking: Asking): Promise<Response> {
   const patienceMs = asking.patienceMs ?? PATIENCE_MS
   const patience = AbortSignal.timeout(patienceMs)
   try {
-    const answer = await head(url, question, asking, AbortSignal.any([patience, asking.stop]))
-    const text = asking.headOnly === true ? '' : await boundedText(answer)
-    answer.destroy()
-    return responseOf(answer, text)
+    const signal = AbortSignal.any([patience, asking.stop])
+    return responseOf(await exchange(url, question, { signal, tls: asking.tls, wants: () => asking.headOnly !== true }))
   } catch (error) {
-    if (error instanceof TooLarge) throw new LoginError(`the answer of ${asking.whom} is ${error.message}`)
+    if (error instanceof UnfitAnswer) throw new LoginError(`the answer of ${asking.whom} is ${error.message}`)
     if (asking.stop.aborted) throw cancelled()
     throw new UnreachableError(patience.aborted ? `${asking.whom} did not answer within ${patienceMs / 1000} s` : `${asking.whom} cannot be reached (${causeCode(error)})`)
   }
@@ -58,25 +49,7 @@ export function asFetch (asking: Asking) {
     await ask(new URL(url), question as Question, asking)
 }
 
-function head (url: URL, { method = 'GET', headers = {}, body }: Question, { tls }: Asking, signal: AbortSignal): Promise<IncomingMessage> {
-  const text = body === undefined || body === null ? undefined : String(body)
-  const options: RequestOptions & TlsOptions = {
-    method,
-    headers: { ...headers, ...(text === undefined ? {} : { 'content-length': Buffer.byteLength(text) }) },
-    agent: false,
-    signal,
-    ...tls,
-  }
-  return new Promise((resolve, reject) => {
-    const request = (url.protocol === 'https:' ? tlsRequest : plainRequest)(url, options, resolve)
-    request.on('error', reject)
-    request.end(text)
-  })
-}
-
-function responseOf (answer: IncomingMessage, text: string): Response {
-  const status = answer.statusCode ?? 0
-  const challenge = answer.headers['www-authenticate']
+function responseOf ({ status, headers: { 'www-authenticate': challenge }, text }: Answer): Response {
   const headers = { 'content-type': 'application/json', ...(challenge === undefined ? {} : { 'www-authenticate': challenge }) }
   // What is no status at all counts as a server that has failed.
   return new Response(BODILESS.has(status) ? null : text, { status: status >= 200 && status <= 599 ? status : 500, headers })

@@ -8,7 +8,7 @@ const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((na
 const text = (file: string): string => readFileSync(join(src, file), 'utf8')
 
 /** What every part may know; it knows nothing itself but its own kind. */
-const GROUND = /^(?:secret|clock|errors|version|issuer-answer|room)\.ts$|^config\/(?:config|credential-config|secret-place|redis-url)\.ts$/
+const GROUND = /^(?:secret|clock|errors|version|issuer-(?:answer|exchange)|room)\.ts$|^config\/(?:config|credential-config|secret-place|redis-url)\.ts$/
 /** Values and records that stages hand one another. */
 const RECORDS = /^credential\/credential\.ts$|^telemetry\/(?:events|fault|tracing)\.ts$|^(?:exchange|control)\.ts$/
 

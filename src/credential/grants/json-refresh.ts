@@ -27,7 +27,7 @@ export function jsonRefreshGrant (config: JsonRefreshConfig, clock: Clock): Gran
       const body = config.body === undefined ? null : JSON.stringify(await fill(config.body, held))
       mayAsk?.()
       const requestedAt = clock.now()
-      const answer = await askTokenEndpoint(config.url.href, { method: config.method, headers, body }, { now: () => clock.now(), whom: 'the refresh endpoint' })
+      const answer = await askTokenEndpoint(config.url.href, { method: config.method, headers: Object.fromEntries(headers), body }, { now: () => clock.now(), whom: 'the refresh endpoint' })
       return takeIn(answer, config.response, requestedAt)
     },
   }

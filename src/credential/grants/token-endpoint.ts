@@ -1,4 +1,5 @@
-import { boundedText, causeCode, parseObject, TooLarge } from '../../issuer-answer.js'
+import { causeCode, parseObject, UnfitAnswer } from '../../issuer-answer.js'
+import { exchange, type Answer, type Question } from '../../issuer-exchange.js'
 import { GrantError, LONGEST_RETRY_AFTER } from './grant.js'
 
 /** How long a token endpoint may take. */
@@ -34,30 +35,29 @@ export interface AskOptions {
  * @returns the answer's body
  * @throws {GrantError} unless the answer is a 2xx JSON object without an `error`
  */
-export async function askTokenEndpoint (url: string, init: RequestInit, options: AskOptions): Promise<Record<string, unknown>> {
+export async function askTokenEndpoint (url: string, question: Question, options: AskOptions): Promise<Record<string, unknown>> {
   const { now, whom = 'the token endpoint', patienceMs = PATIENCE_MS, refused } = options
   const patience = AbortSignal.timeout(patienceMs)
-  let response: Response
-  let text: string
+  let answer: Answer
   try {
-    response = await fetch(url, { ...init, redirect: 'manual', signal: patience })
-    text = await boundedText(response.body)
+    answer = await exchange(new URL(url), question, { signal: patience })
   } catch (error) {
-    if (error instanceof TooLarge) throw new GrantError('unavailable', `the answer of ${whom} is ${error.message}`)
+    if (error instanceof UnfitAnswer) throw new GrantError('unavailable', `the answer of ${whom} is ${error.message}`)
     if (patience.aborted) throw new GrantError('unavailable', `${whom} did not answer within ${patienceMs / 1000} s`)
     throw new GrantError('unavailable', `${whom} cannot be reached (${causeCode(error)})`, { gone: true })
   }
-  const body = parseObject(text)
+  const { status, headers } = answer
+  const body = parseObject(answer.text)
   const failed = typeof body?.error === 'string' && body.error !== '' ? body.error : undefined
-  if (failed === 'invalid_grant' && refused === undefined) throw new GrantError('revoked', `the issuer answered invalid_grant (HTTP ${response.status})`)
-  if (failed !== undefined || !response.ok) {
+  if (failed === 'invalid_grant' && refused === undefined) throw new GrantError('revoked', `the issuer answered invalid_grant (HTTP ${status})`)
+  if (failed !== undefined || !(status >= 200 && status < 300)) {
     const word = failed === undefined ? 'no OAuth error' : KNOWN_ERRORS.has(failed) ? failed : 'an error code of its own'
-    throw new GrantError('unavailable', `${whom} answered HTTP ${response.status} with ${word}${hint(response.status, failed, refused)}`, {
-      retryAfter: retryAfter(response.headers.get('retry-after'), now()),
-      gone: failed === undefined && GONE.has(response.status),
+    throw new GrantError('unavailable', `${whom} answered HTTP ${status} with ${word}${hint(status, failed, refused)}`, {
+      retryAfter: retryAfter(headers['retry-after'], now()),
+      gone: failed === undefined && GONE.has(status),
     })
   }
-  if (body === undefined) throw new GrantError('unavailable', `${whom} answered HTTP ${response.status} with something that is no JSON object`)
+  if (body === undefined) throw new GrantError('unavailable', `${whom} answered HTTP ${status} with something that is no JSON object`)
   return body
 }
 
@@ -72,8 +72,8 @@ function hint (status: number, error: string | undefined, refused: string | unde
 }
 
 /** `Retry-After` (RFC 9110 §10.2.3), seconds or a date, as milliseconds from now; capped, since a mistake there must not put a principal out of service for a day. */
-export function retryAfter (value: string | null, now: number): number | undefined {
-  if (value === null) return undefined
+export function retryAfter (value: string | null | undefined, now: number): number | undefined {
+  if (value === null || value === undefined) return undefined
   const ms = /^\d+$/.test(value.trim()) ? Number(value) * 1000 : Date.parse(value) - now
   return Number.isNaN(ms) ? undefined : Math.min(Math.max(0, ms), LONGEST_RETRY_AFTER)
 }

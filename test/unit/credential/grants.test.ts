@@ -24,12 +24,13 @@ t.test('row 15: an endpoint that does not answer in time is told, wherever it st
 
 t.test('row 15: an endpoint that cannot be reached is told by a code', async (t) => {
   const server = await startTokenServer(t, () => 'disconnect')
-  await t.rejects(askTokenEndpoint(server.endpoint, {}, { now }), { name: 'GrantError', message: /cannot be reached \(UND_ERR_SOCKET\)/ })
+  await t.rejects(askTokenEndpoint(server.endpoint, {}, { now }), { name: 'GrantError', message: /cannot be reached \(ECONNRESET\)/ })
   await server.stop()
   await t.rejects(askTokenEndpoint(server.endpoint, {}, { now }), { name: 'GrantError', message: /cannot be reached \(ECONNREFUSED\)/ })
   await t.rejects(askTokenEndpoint('no url', {}, { now }), { name: 'GrantError', message: /cannot be reached \((ERR_INVALID_URL|connection failed)\)/ })
-  t.intercept(globalThis, 'fetch', { value: async () => { throw mint() } })
-  await t.rejects(askTokenEndpoint('http://x', {}, { now }), { name: 'GrantError', message: /\(connection failed\)/ })
+  for (const url of ['data:application/json,{}', `http://${mint()}@127.0.0.1:1/`, `http://:${mint()}@127.0.0.1:1/`]) {
+    await t.rejects(askTokenEndpoint(url, {}, { now }), { name: 'GrantError', message: 'the token endpoint cannot be reached (connection failed)' })
+  }
 })
 
 t.test('row 8: Retry-After is read as RFC 9110 writes it', async (t) => {
@@ -39,19 +40,6 @@ t.test('row 8: Retry-After is read as RFC 9110 writes it', async (t) => {
   t.equal(retryAfter('99999999999999999999', 0), 300_000)
   t.equal(retryAfter('Thu, 01 Jan 1970 00:01:00 GMT', 30_000), 30_000)
   t.equal(retryAfter('later', 0), undefined)
-})
-
-t.test('row 40: metadata fetched over https that names a token endpoint over http is refused', async (t) => {
-  const asked: string[] = []
-  t.intercept(globalThis, 'fetch', {
-    value: async (url: string) => {
-      asked.push(url)
-      return Response.json({ issuer: 'https://id.example', token_endpoint: 'http://id.example/token' })
-    },
-  })
-  const server = authorizationServer({ tokenEndpoint: undefined, issuer: new URL('https://id.example') } as never, manualClock())
-  await t.rejects(server.known(), { name: 'GrantError', message: 'the issuer https://id.example could not be discovered: its metadata names a token_endpoint without TLS' })
-  t.ok(asked.every((url) => url.startsWith('https://id.example/.well-known/')))
 })
 
 t.test('discovery: metadata that is none, and metadata of another issuer, are told apart, with what to do', async (t) => {
