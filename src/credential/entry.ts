@@ -1,7 +1,7 @@
 import type { PrincipalConfig, ToolRules } from '../config/config.js'
 import type { CredentialInfo, PrincipalInfo } from '../control.js'
 import type { Provider } from './provider.js'
-import type { PrincipalRecord } from './register.js'
+import { putFor, type PrincipalRecord } from './register.js'
 
 export interface Held {
   readonly provider: Provider
@@ -37,6 +37,6 @@ export function infoOf ({ id, config, put, held }: Entry): PrincipalInfo {
 /** What an owner is told of one of its credentials: all but the value. */
 export function credentialInfo ({ id, held, put }: Entry, upstream: string): CredentialInfo {
   const { type, state, expiresAt, refreshedAt, token, reason } = (held.get(upstream) as Held).provider.status()
-  const source = put?.credentials[upstream] === undefined ? 'config' : 'api'
+  const source = putFor(put, upstream) === undefined ? 'config' : 'api'
   return { principal: id, upstream, type, state, source, expiresAt, refreshedAt, token, error: reason }
 }

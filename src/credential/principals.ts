@@ -210,10 +210,10 @@ export class Principals implements PrincipalRegister {
   #hold (entry: Entry, upstream: string): Provider | undefined {
     const before = entry.held.get(upstream)
     const made = madeOf(entry, upstream, this.#complete, (reason) => this.#warn(`the credential that was put for principal ${JSON.stringify(entry.id)} at upstream ${JSON.stringify(upstream)} no longer fits the config (${reason}): put it again, or delete the principal`))
-    if (made === undefined || before?.made === made.text) return undefined
-    const { config } = made
+    if (before !== undefined && before.made === made?.text) return undefined
     // There is one for each caller's JWT then (`Subjects`).
-    if (exchangesCallersJwt(config)) return before === undefined ? undefined : this.#drop(entry, upstream)
+    if (made === undefined || exchangesCallersJwt(made.config)) return before === undefined ? undefined : this.#drop(entry, upstream)
+    const { config } = made
     const keptAs = recordName(made.put ? 'put-credential' : 'credential', entry.id, upstream)
     const { clock, types = {} } = this.#options
     const grant = grantFor(config, clock, undefined, (custom) => customGrant(custom, clock, { principal: entry.id, upstream }, types))

@@ -20,6 +20,11 @@ export interface PrincipalRecord {
   readonly credentials: Readonly<Record<string, PutCredential>>
 }
 
+/** What was put for this upstream, whose name may be that of something every object has. */
+export function putFor (record: PrincipalRecord | undefined, upstream: string): PutCredential | undefined {
+  return record !== undefined && Object.hasOwn(record.credentials, upstream) ? record.credentials[upstream] : undefined
+}
+
 const PREFIX = 'principal/'
 
 /** The principals that are put at run time, in the vault that all sidecars of one state share. */
@@ -86,7 +91,7 @@ export class Register {
     await this.#vault.lease(name, async () => {
       // It may have been put again: that is written before its first renewal takes the lease.
       const record = await this.read(Register.nameOf(id))
-      if (record?.credentials[upstream] === undefined) await this.#vault.delete(name)
+      if (putFor(record, upstream) === undefined) await this.#vault.delete(name)
     }).catch((error: Error) => failed(error.message))
   }
 

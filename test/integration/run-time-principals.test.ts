@@ -1,10 +1,12 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { GivenCredential } from '../../src/control.js'
+import { loadConfigText } from '../../src/config/load.js'
 import { recordName } from '../../src/credential/record.js'
 import { createIssuer, type Issuer } from '../../src/demo/issuer.js'
 import { lmdbStore } from '../../src/state/lmdb.js'
 import { call, errorCode } from '../helpers/call.js'
+import { manualClock } from '../helpers/manual-clock.js'
 import { door, eventually, freshToken } from '../helpers/peers.js'
 import { startSidecar, type StartOptions, type TestSidecar } from '../helpers/sidecar.js'
 import { startOpaqueIssuer, type OpaqueIssuer } from '../helpers/tokens.js'
@@ -234,6 +236,42 @@ upstreams: { ${name}: { url: "${upstream.origin}/mcp", credential: { type: refre
   t.match(after.principals.list(), [{ id: 'alice', upstreams: [] }])
   await after.principals.put('alice', { credentials: { renamed: await issuer.login('alice') } })
   t.equal((await call(`${after.proxyUrl}/renamed/mcp`, { key: await after.keyFor('alice') })).status, 200)
+})
+
+t.test('P3: what was put and no longer fits the config is neither used nor renewed, until it fits again', async (t) => {
+  const issuer = await startOpaqueIssuer(t, { expiresIn: 60 })
+  const [first, second] = [await startUpstream(t), await startUpstream(t)]
+  const clock = manualClock()
+  const yaml = (upstream: TestUpstream, credential: string): string => `upstreams: { tools: { url: "${upstream.origin}/mcp", credential: ${credential} } }\n`
+  const fits = `{ type: refresh_token, token_endpoint: "${issuer.endpoint}", client_id: demo }`
+  const sidecar = await startSidecar(t, yaml(first, fits), { clock })
+  const to = async (text: string): Promise<unknown> => await sidecar.reload(async () => loadConfigText(`listen: 127.0.0.1:0\nadmin: { listen: 127.0.0.1:0 }\nstate: { driver: memory }\n${text}`, { env: {} }))
+  await sidecar.principals.put('alice', { credentials: { tools: { refresh_token: issuer.seed } } })
+  const key = await sidecar.keyFor('alice')
+  t.equal((await callOf(sidecar, key)).status, 200)
+  const asked = issuer.requests.length
+
+  await to(yaml(second, '{ type: api_token }'))
+  t.match(sidecar.events.filter(({ event }) => event === 'warning'), [{ reason: /no longer fits the config .*: put it again, or delete the principal$/ }])
+  t.equal(errorCode(await callOf(sidecar, key)), 'ERR_CREDENTIAL_MISSING')
+  await clock.advance(600_000)
+  t.equal(issuer.requests.length, asked)
+  t.same([second.seen.length, sidecar.credentials.list()], [0, []])
+
+  await to(yaml(first, fits))
+  t.equal((await callOf(sidecar, key)).status, 200)
+  t.notOk(issuer.reused, 'and the refresh token that it had been given since is still known')
+})
+
+t.test('P3: an upstream may have the name of something that every object has', async (t) => {
+  const upstream = await startUpstream(t)
+  const sidecar = await startSidecar(t, `
+upstreams: { constructor: { url: "${upstream.origin}/mcp" }, tools: { url: "${upstream.origin}/mcp" } }
+principals: { alice: { credentials: { constructor: { type: api_token, token: { env: T } } } } }
+`, { env: { T: freshToken() } })
+  await sidecar.principals.putCredential('alice', 'tools', { type: 'api_token', token: freshToken() })
+  t.match(sidecar.credentials.list(), [{ upstream: 'constructor', source: 'config' }, { upstream: 'tools', source: 'api' }])
+  t.notOk(sidecar.events.some(({ event }) => event === 'warning'))
 })
 
 /** A sidecar whose issuer keeps its answers back, from `hold` until `go`. */

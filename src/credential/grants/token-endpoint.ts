@@ -11,6 +11,9 @@ const KNOWN_ERRORS = new Set([
   'invalid_target', 'temporarily_unavailable', 'server_error', 'slow_down', 'access_denied', 'use_dpop_nonce',
 ])
 
+/** The grant is over: RFC 6749 §5.2, and GitHub's word for the same. */
+const OVER = new Set(['invalid_grant', 'bad_refresh_token'])
+
 /** Statuses of a place where there is no token endpoint, or none any more. */
 const GONE = new Set([404, 405, 410])
 
@@ -49,7 +52,9 @@ export async function askTokenEndpoint (url: string, question: Question, options
   const { status, headers } = answer
   const body = parseObject(answer.text)
   const failed = typeof body?.error === 'string' && body.error !== '' ? body.error : undefined
-  if (failed === 'invalid_grant' && refused === undefined) throw new GrantError('revoked', `the issuer answered invalid_grant (HTTP ${status})`)
+  // One that is overloaded or has failed has decided nothing, whatever it says.
+  const decided = status < 429
+  if (failed !== undefined && OVER.has(failed) && decided && refused === undefined) throw new GrantError('revoked', `the issuer answered ${failed} (HTTP ${status})`)
   if (failed !== undefined || !(status >= 200 && status < 300)) {
     const word = failed === undefined ? 'no OAuth error' : KNOWN_ERRORS.has(failed) ? failed : 'an error code of its own'
     throw new GrantError('unavailable', `${whom} answered HTTP ${status} with ${word}${hint(status, failed, refused)}`, {

@@ -42,6 +42,17 @@ t.test('row 8: Retry-After is read as RFC 9110 writes it', async (t) => {
   t.equal(retryAfter('later', 0), undefined)
 })
 
+t.test('row 9: a refusal ends the grant where the issuer has decided, in its own words too, and not where it is overloaded or has failed', async (t) => {
+  for (const [status, error, kind] of [
+    [400, 'invalid_grant', 'revoked'], [200, 'invalid_grant', 'revoked'], [401, 'invalid_grant', 'revoked'], [200, 'bad_refresh_token', 'revoked'],
+    [429, 'invalid_grant', 'unavailable'], [500, 'invalid_grant', 'unavailable'], [503, 'bad_refresh_token', 'unavailable'], [400, 'invalid_client', 'unavailable'],
+  ] as const) {
+    const server = await startTokenServer(t, () => ({ status, headers: { 'retry-after': '7' }, body: { error } }))
+    const thrown = await askTokenEndpoint(server.endpoint, {}, { now }).catch((reason: unknown) => reason)
+    t.match(thrown, { kind, ...(kind === 'unavailable' ? { retryAfter: 7_000 } : {}) }, `${status} ${error}`)
+  }
+})
+
 t.test('discovery: metadata that is none, and metadata of another issuer, are told apart, with what to do', async (t) => {
   const ANOTHER = { issuer: 'https://other.example', token_endpoint: 'https://other.example/token' }
   for (const [where, metadata, reason] of [
