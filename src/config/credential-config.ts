@@ -31,16 +31,11 @@ export interface TokenEndpointConfig {
   /** With `private_key_jwt` only. */
   readonly clientKey?: SigningKeyConfig | undefined
   readonly scope: string | undefined
-  /** RFC 8707 resource indicator; undefined where none is to be sent. */
+  /** RFC 8707 resource indicator: the upstream's URL unless the config says otherwise; undefined where none is to be sent. */
   readonly resource: string | undefined
 }
 
 export type ClientAuthMethod = 'none' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt'
-
-export interface OAuthClientConfig extends TokenEndpointConfig {
-  /** The upstream's URL unless the config says otherwise. */
-  readonly resource: string
-}
 
 /** A key that JWTs are signed with: PEM or JWK, or for HS* the secret itself. */
 export interface SigningKeyConfig {
@@ -58,7 +53,7 @@ export const SIGNING_ALGORITHMS = [...KEY_PAIR_ALGORITHMS, 'HS256', 'HS384', 'HS
 export type SigningAlgorithm = typeof SIGNING_ALGORITHMS[number]
 
 /** Without a refresh token there is nothing to begin with: somebody logs in, or puts tokens through the admin API. */
-export interface RefreshTokenConfig extends OAuthClientConfig {
+export interface RefreshTokenConfig extends TokenEndpointConfig {
   readonly type: 'refresh_token'
   readonly refreshToken: SecretRef | undefined
   readonly accessToken: SecretRef | undefined
@@ -66,7 +61,7 @@ export interface RefreshTokenConfig extends OAuthClientConfig {
   readonly accessTokenExpiresAt?: number
 }
 
-export interface ClientCredentialsConfig extends OAuthClientConfig {
+export interface ClientCredentialsConfig extends TokenEndpointConfig {
   readonly type: 'client_credentials'
 }
 

@@ -1,6 +1,7 @@
 import { isSecretRef, type CredentialConfig, type JsonTemplate, type MintedJwtConfig, type TokenEndpointConfig } from './config.js'
 import { address, mapped, place, some } from './mask-parts.js'
 import { formatDuration } from './units.js'
+import { NO_RESOURCE } from './url.js'
 
 /** A credential as the effective config shows it: every default filled in, of a secret only where it is kept. */
 export function maskCredential (credential: CredentialConfig): Record<string, unknown> {
@@ -49,7 +50,7 @@ export function maskCredential (credential: CredentialConfig): Record<string, un
   }
 }
 
-function maskClient (client: TokenEndpointConfig) {
+function maskClient (client: TokenEndpointConfig & { readonly audience?: string | undefined }) {
   return {
     ...(client.issuer === undefined ? {} : { issuer: address(client.issuer) }),
     ...(client.tokenEndpoint === undefined ? {} : { token_endpoint: address(client.tokenEndpoint) }),
@@ -60,7 +61,8 @@ function maskClient (client: TokenEndpointConfig) {
     ...given('client_key_id', client.clientKey?.keyId),
     ...given('client_key_alg', client.clientKey?.alg),
     ...given('scope', client.scope),
-    ...given('resource', client.resource),
+    // With an audience none is the default.
+    ...given('resource', client.resource ?? (client.audience === undefined ? NO_RESOURCE : undefined)),
   }
 }
 

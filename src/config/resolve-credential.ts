@@ -1,9 +1,9 @@
-import type { CredentialConfig, JsonRefreshConfig, JsonTemplate, MintedJwtConfig, OAuthClientConfig, SecretRef, SigningKeyConfig } from './config.js'
+import type { CredentialConfig, JsonRefreshConfig, JsonTemplate, MintedJwtConfig, SecretRef, SigningKeyConfig, TokenEndpointConfig } from './config.js'
 import { isSecretLeaf } from './json-refresh.js'
 import type { RawCredential } from './schema-credential.js'
 import { type SecretSource, secretRef } from './secret-ref.js'
 import { parseLifetime } from './units.js'
-import { resourceOf } from './url.js'
+import { NO_RESOURCE, resourceOf } from './url.js'
 import { readTokenType } from './values.js'
 
 const ACCESS_TOKEN = 'access_token'
@@ -27,8 +27,6 @@ export function resolveCredential (raw: RawCredential, url: URL, written: string
       return {
         type: 'token_exchange',
         ...client(),
-        // A token for this audience and, beside it, for a resource that nobody asked for would be good for too much.
-        resource: raw.audience === undefined ? client().resource : raw.resource,
         subjectToken: optional(raw.subject_token),
         subjectTokenType: readTokenType(raw.subject_token_type ?? ACCESS_TOKEN),
         requestedTokenType: raw.requested_token_type === undefined ? undefined : readTokenType(raw.requested_token_type),
@@ -49,7 +47,7 @@ export function resolveCredential (raw: RawCredential, url: URL, written: string
   }
 }
 
-function resolveClient (raw: RawCredential, resource: string, env: NodeJS.ProcessEnv): OAuthClientConfig {
+function resolveClient (raw: RawCredential, resource: string, env: NodeJS.ProcessEnv): TokenEndpointConfig {
   return {
     tokenEndpoint: raw.token_endpoint === undefined ? undefined : new URL(raw.token_endpoint),
     issuer: raw.issuer === undefined ? undefined : new URL(raw.issuer),
@@ -58,7 +56,8 @@ function resolveClient (raw: RawCredential, resource: string, env: NodeJS.Proces
     clientKey: raw.client_key === undefined ? undefined : { key: keyRef(raw.client_key, env), keyId: raw.client_key_id, alg: raw.client_key_alg },
     clientAuth: raw.client_auth ?? (raw.client_key !== undefined ? 'private_key_jwt' : raw.client_secret !== undefined ? 'client_secret_basic' : 'none'),
     scope: raw.scope,
-    resource: raw.resource ?? resource,
+    // A token for an audience and, beside it, for a resource that nobody asked for would be good for too much.
+    resource: raw.resource === NO_RESOURCE ? undefined : raw.resource ?? (raw.audience === undefined ? resource : undefined),
   }
 }
 

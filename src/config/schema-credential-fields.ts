@@ -36,7 +36,7 @@ const oauthClient = {
   client_key_id: text('headerText', 'The key\'s id (kid) at the issuer. Default: that of the JWK.'),
   client_key_alg: algorithm(KEY_PAIR_ALGORITHMS, 'What the client_key signs with.'),
   scope: text('scope', 'Scopes to ask for, with spaces between them.', { examples: ['tools:read tools:call'] }),
-  resource: text('resource', 'Resource indicator (RFC 8707). Default: the upstream\'s url.'),
+  resource: text('resource', 'Resource indicator (RFC 8707), or none for issuers that refuse one. Default: the upstream\'s url.'),
 }
 
 /** What a credential of each type may say, beside its type. */

@@ -29,10 +29,14 @@ export function readIssuer (text: string): URL {
   return readUpstreamUrl(text)
 }
 
-/** A resource indicator, RFC 8707 §2: an absolute URI without a fragment; kept as it is written. */
+/** As a `resource`: send none. It is no URI, so it cannot be meant as one. */
+export const NO_RESOURCE = 'none'
+
+/** A resource indicator, RFC 8707 §2: an absolute URI without a fragment, kept as it is written; or `none`. */
 export function readResource (text: string): string {
+  if (text === NO_RESOURCE) return text
   if (!/^[a-z][a-z0-9+.-]*:[^\s#\\]+$/i.test(text) || !URL.canParse(text)) {
-    throw new ValueError('expected an absolute URI without a fragment, such as the MCP server\'s URL')
+    throw new ValueError('expected an absolute URI without a fragment, such as the MCP server\'s URL, or none')
   }
   const url = new URL(text)
   if (url.username !== '' || url.password !== '') throw new ValueError('must not hold a user name or password')

@@ -16,8 +16,8 @@ export interface Attempt {
   readonly client: LoginClient
   readonly redirectUri: string
   readonly scope: string | undefined
-  /** RFC 8707: sent with both requests. */
-  readonly resource: string
+  /** RFC 8707: sent with both requests, unless there is none. */
+  readonly resource: string | undefined
   readonly state: string
   /** PKCE (RFC 7636): stays here until the code is used. */
   readonly verifier: string
@@ -36,7 +36,7 @@ export async function authorizationUrl (attempt: Attempt, clock: Clock, stop: Ab
     state: attempt.state,
     code_challenge: await oauth.calculatePKCECodeChallenge(attempt.verifier),
     code_challenge_method: 'S256',
-    resource: attempt.resource,
+    ...resourceOf(attempt),
   })
   if (scope !== undefined) parameters.set('scope', scope)
   // OpenID Connect Core §11: without it an issuer leaves offline_access out.
@@ -88,7 +88,13 @@ export function checkAnswer ({ issuer, known: { server }, client, state }: Attem
 
 function refusal (issuer: URL, error: string, description: string | undefined): string {
   const said = description === undefined ? '' : `: “${quoted(description)}”`
-  return `the issuer ${shown(issuer)} refused the login with ${quoted(error)}${said}`
+  const hint = error === 'invalid_target' ? ': in the upstream\'s credential in the config, set resource to what the issuer knows, or to none' : ''
+  return `the issuer ${shown(issuer)} refused the login with ${quoted(error)}${said}${hint}`
+}
+
+/** The parameter of RFC 8707, where one is sent. */
+export function resourceOf ({ resource }: Attempt): { readonly resource?: string } {
+  return resource === undefined ? {} : { resource }
 }
 
 /** Whoever asks the issuer for something on behalf of the client. The scope belongs to the authorization request alone. */

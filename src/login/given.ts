@@ -1,3 +1,4 @@
+import { NO_RESOURCE } from '../config/url.js'
 import type { GivenCredential } from '../control.js'
 import type { Attempt } from './authorize.js'
 import type { Tokens } from './redeem.js'
@@ -20,6 +21,7 @@ export async function givenCredential (attempt: Attempt, { issued, scope }: Toke
     ...(issued.expiresAt === undefined ? {} : { expires_in: Math.max(1, Math.floor((issued.expiresAt - now) / 1000)) }),
     ...(refreshToken === undefined ? {} : { refresh_token: refreshToken }),
     ...(scope === undefined ? {} : { scope }),
-    resource: attempt.resource,
+    // Left out it would be the upstream's URL again.
+    resource: attempt.resource ?? NO_RESOURCE,
   }
 }

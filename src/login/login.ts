@@ -43,7 +43,7 @@ export interface LoggedIn {
   readonly clientId: string
   readonly clientFrom: LoginClient['from']
   readonly scope: string | undefined
-  readonly resource: string
+  readonly resource: string | undefined
   /** Of the access token, milliseconds since the epoch. */
   readonly expiresAt: number | undefined
   readonly refreshToken: boolean
@@ -111,7 +111,7 @@ function tellFound ({ issuer, known, client, scope, resource }: Attempt, { tell 
   if (known.tokenEndpoint.origin !== issuer.origin) tell(`          its tokens come from ${known.tokenEndpoint.origin}`)
   tell(`Client    ${client.id} (${from})`)
   tell(`Scope     ${scope ?? '(what the issuer gives without being asked)'}`)
-  tell(`Resource  ${resource}`)
+  tell(`Resource  ${resource ?? '(none is named)'}`)
 }
 
 /** From the login page to the saved credential; the browser waits for the end of it. */
@@ -139,6 +139,6 @@ async function visit (plan: Plan, attempt: Attempt, redirect: Redirect, { clock,
 }
 
 /** The config's resource, as the upstream spells it where that is the same: issuers compare letter by letter. */
-function spelt (resource: string, described: ProtectedResource | undefined): string {
-  return described !== undefined && new URL(described.resource).href === new URL(resource).href ? described.resource : resource
+function spelt (resource: string | undefined, described: ProtectedResource | undefined): string | undefined {
+  return resource !== undefined && described !== undefined && new URL(described.resource).href === new URL(resource).href ? described.resource : resource
 }

@@ -25,7 +25,8 @@ export interface Plan {
   readonly tokenEndpoint: URL | undefined
   readonly client: NamedClient | undefined
   readonly scope: string | undefined
-  readonly resource: string
+  /** Undefined where none is to be sent. */
+  readonly resource: string | undefined
   /** What the login will put aside: what the config has for this principal and upstream, if that is of another type. */
   readonly replaces: string | undefined
 }

@@ -31,10 +31,10 @@ const NAME_IT = 'put issuer into the upstream\'s credential in the config, or na
 /**
  * Asks an upstream who lets its callers in: by a request without a token, whose challenge names the metadata (RFC 9728
  * §5.1), or else at the well-known places (§3.1), the one for the upstream's path first.
- * @param resource what the config calls the upstream in tokens: its URL, or something else
+ * @param resource what the config calls the upstream in tokens: its URL, something else, or nothing
  * @throws {LoginError} where it does not say, or says it of another resource
  */
-export async function discoverResource (upstream: UpstreamConfig, resource: string, stop: AbortSignal): Promise<ProtectedResource> {
+export async function discoverResource (upstream: UpstreamConfig, resource: string | undefined, stop: AbortSignal): Promise<ProtectedResource> {
   const { name, url } = upstream
   if (!isPrivateWay(url)) {
     throw new LoginError(`the upstream ${name} is reached by plain http, where anybody on the way could name an authorization server of their own: ${NAME_IT}`)
@@ -86,9 +86,9 @@ function found (answer: Response, { name }: UpstreamConfig): Response {
 }
 
 /** The metadata, if it is of this upstream: otherwise tokens would be asked for that are good for somebody else (RFC 9728 §3.3). */
-async function matching (answer: Response, resource: string, { name, url }: UpstreamConfig): Promise<oauth.ResourceServer> {
+async function matching (answer: Response, resource: string | undefined, { name, url }: UpstreamConfig): Promise<oauth.ResourceServer> {
   const body: unknown = await answer.json().catch(() => undefined)
-  for (const expected of [url, new URL(resource)]) {
+  for (const expected of [url, ...(resource === undefined ? [] : [new URL(resource)])]) {
     const described = await oauth.processResourceDiscoveryResponse(expected, Response.json(body ?? null)).catch(() => undefined)
     if (described !== undefined && isPlainText(described.resource)) return described
   }

@@ -7,7 +7,7 @@ import { accessToken, GrantError, refreshToken, type Issued } from '../credentia
 import { tidied } from '../credential/grants/token-answer.js'
 import { askTokenEndpoint } from '../credential/grants/token-endpoint.js'
 import { expiryOfIssued } from '../credential/lifetime.js'
-import { clientConfig, type Attempt } from './authorize.js'
+import { clientConfig, resourceOf, type Attempt } from './authorize.js'
 import { LoginError, shown } from './problem.js'
 
 /** The scope is what the issuer says it granted, or what was asked for. */
@@ -26,7 +26,7 @@ export async function redeem (attempt: Attempt, answer: URLSearchParams, clock: 
   try {
     const response = await oauth.authorizationCodeGrantRequest(
       server, { client_id: client.id }, await clientAuthentication(clientConfig(attempt), clock), answer, attempt.redirectUri, attempt.verifier, {
-        additionalParameters: { resource: attempt.resource },
+        additionalParameters: resourceOf(attempt),
         [oauth.allowInsecureRequests]: true,
         [oauth.customFetch]: async (url: string, options: object) =>
           Response.json(tidied(await askTokenEndpoint(url, options, { now: () => clock.now(), refused: 'log in again' }))),

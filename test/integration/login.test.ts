@@ -1,4 +1,5 @@
 import { decodeJwt, exportJWK, exportPKCS8, generateKeyPair } from 'jose'
+import { errors } from 'oidc-provider'
 import t, { type Test } from 'tap'
 import type { GivenCredential } from '../../src/control.js'
 import { createDemoMcpServer } from '../../src/demo/mcp-server.js'
@@ -6,6 +7,7 @@ import { Browser } from '../helpers/browser.js'
 import { Canaries } from '../helpers/canary.js'
 import { oneTool, startLogin } from '../helpers/login.js'
 import { startLoginServer, TOOLS_SCOPE, type LoginServer, type LoginServerOptions } from '../helpers/login-server.js'
+import { startSidecar } from '../helpers/sidecar.js'
 
 interface Stage { readonly server: LoginServer, readonly upstream: string }
 
@@ -163,7 +165,25 @@ t.test('a login for a resource that the issuer does not know is told as such', a
   const { server, upstream } = await startStage(t)
   const { person, result } = startLogin(t, oneTool(upstream, `{ issuer: "${server.issuer}", resource: "https://other.example/mcp" }`), { flags: { scope: 'tools:read' } })
   await new Browser().visit(await person.visited())
-  await t.rejects(result, { message: /refused the login with invalid_target/ })
+  await t.rejects(result, { message: /refused the login with invalid_target: .*: in the upstream's credential in the config, set resource to what the issuer knows, or to none$/ })
+})
+
+t.test('resource: none names no resource to the issuer, neither in the login nor in the renewals that follow', async (t) => {
+  const knowsNone = { enabled: true, defaultResource: () => undefined, getResourceServerInfo: () => { throw new errors.InvalidTarget() } }
+  const server = await startLoginServer(t, { resource: () => '', configuration: { features: { resourceIndicators: knowsNone } } })
+  const { person, saved, result } = startLogin(t, oneTool('http://127.0.0.1:1/mcp', `{ issuer: "${server.issuer}", resource: none }`), { flags: { scope: 'openid' } })
+  const address = await person.visited()
+  t.notOk(address.searchParams.has('resource'))
+  t.ok(person.lines.includes('Resource  (none is named)'))
+  await new Browser().visit(address)
+  t.equal((await result).resource, undefined)
+  const given = saved[0]?.given as GivenCredential
+  t.equal(given.resource, 'none', 'left out, it would be the upstream\'s URL again')
+
+  const sidecar = await startSidecar(t, oneTool('http://127.0.0.1:1/mcp'))
+  await sidecar.principals.putCredential('alice', 'tools', given)
+  t.match(await sidecar.credentials.refresh('alice', 'tools'), { state: 'valid', error: undefined })
+  t.same(forms(server, '/token').map((form) => [form.get('grant_type'), form.has('resource')]), [['authorization_code', false], ['refresh_token', false]])
 })
 
 t.test('a credential that cannot be kept is told at the terminal and in the browser', async (t) => {

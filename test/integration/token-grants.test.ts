@@ -26,6 +26,7 @@ for (const [what, answer, reason] of [
   ['a token of a type that is no bearer token', granted({ token_type: 'mac' }), /token_type Bearer/],
   ['a refresh token with CR and LF', granted({ refresh_token: 'a\r\nb' }), /no usable refresh token/],
   ['a 404', { status: 404 }, /HTTP 404 with no OAuth error: check its URL$/],
+  ['invalid_target', { status: 400, body: { error: 'invalid_target', error_description: mint() } }, /with invalid_target: set resource to what the issuer knows, or to none; an audience must be one that it knows, too$/],
   ['invalid_scope', { status: 400, body: { error: 'invalid_scope', error_description: mint() } }, /with invalid_scope: check scope, resource and audience$/],
 ] as const) {
   t.test(`row 15: ${what} is refused, and told without a word of the answer`, async (t) => {

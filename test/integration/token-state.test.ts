@@ -97,6 +97,20 @@ t.test('row 10: a token that was kept for another scope or resource is not sent;
   t.equal(issuer.requests[1]?.form.get('scope'), 'write')
 })
 
+t.test('row 10: a token that was kept for a resource is not sent once none is to be asked for', async (t) => {
+  const folder = join(t.testdir(), 'state')
+  const issuer = await startOpaqueIssuer(t)
+  const upstream = await startUpstream(t)
+  const yaml = (more = ''): string => lmdb(folder) + oneUpstream(upstream.origin, byRefreshToken(issuer.endpoint, more))
+  const env = { RT: issuer.seed }
+  await once(t, yaml(), { env }, async (sidecar) => { await sidecar.until(refreshed) })
+  await once(t, yaml('resource: none'), { env }, async (sidecar) => {
+    await callOf(sidecar)
+    t.equal(bearerOf(upstream.seen.at(-1)), issuer.issued[1])
+  })
+  t.same(issuer.requests.map(({ form }) => form.get('resource')), [`${upstream.origin}/mcp`, null])
+})
+
 /** A product's own refresh endpoint, whose tokens say for which tenant they are; refresh tokens rotate. */
 async function startTenants (t: Test) {
   const served: Array<{ tenant: string, by: string }> = []

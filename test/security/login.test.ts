@@ -190,7 +190,7 @@ const TOKENS: ReadonlyArray<[what: string, reply: Reply, message: RegExp]> = [
   ['whose token needs a key that nobody here has', { access_token: 'abc', token_type: 'DPoP' }, /its token is of another type than Bearer/],
   ['whose refresh token is none', { access_token: 'abc', token_type: 'Bearer', refresh_token: 'a\u0000b' }, /no usable refresh token/],
   ['that refuses the code', answer(400, { error: 'invalid_grant', error_description: '<b>' }), /HTTP 400 with invalid_grant: log in again$/],
-  ['that is an error with 200', { error: 'invalid_target' }, /invalid_target: check scope, resource/],
+  ['that is an error with 200', { error: 'invalid_target' }, /invalid_target: set resource to what the issuer knows, or to none;/],
   ['that is a redirect', answer(307, {}, { location: 'http://127.0.0.1:1/' }), /a redirect is never followed/],
 ]
 

@@ -70,7 +70,8 @@ function hint (status: number, error: string | undefined, refused: string | unde
   // RFC 8693 §2.2.2 has invalid_request for a token that is not accepted.
   if (refused !== undefined && (error === 'invalid_grant' || error === 'invalid_request')) return `: ${refused}`
   if (error === 'invalid_client' || error === 'unauthorized_client') return ': check client_id, client_auth and client_secret or client_key'
-  if (error === 'invalid_scope' || error === 'invalid_target') return ': check scope, resource and audience'
+  if (error === 'invalid_target') return ': set resource to what the issuer knows, or to none; an audience must be one that it knows, too'
+  if (error === 'invalid_scope') return ': check scope, resource and audience'
   if (status >= 300 && status < 400) return ': a redirect is never followed, so name the endpoint it leads to'
   if (status === 404) return ': check its URL'
   return ''

@@ -42,6 +42,17 @@ t.test('refresh_token', async (t) => {
   })
 })
 
+t.test('resource: none sends none, for each type that has one, over the default and over what the upstream says', async (t) => {
+  for (const type of ['refresh_token', 'client_credentials, client_secret: { env: S }', 'token_exchange', 'jwt_bearer, assertion: { env: A }']) {
+    t.hasStrict(credential(`{ type: ${type}, ${OAUTH}, resource: none }`), { resource: undefined }, type)
+  }
+  t.hasStrict(credential(`{ type: token_exchange, ${OAUTH}, audience: tools, resource: none }`), { resource: undefined })
+  const over = (own: string): unknown => load(`upstreams: { tools: { url: "https://h/mcp", credential: { type: refresh_token, ${OAUTH}, resource: none } } }\nprincipals: { a: { credentials: { tools: { ${own} } } } }`)
+    .principals.get('a')?.credentials.get('tools')
+  t.match(over(''), { resource: undefined })
+  t.match(over('resource: "https://r"'), { resource: 'https://r' })
+})
+
 t.test('client_credentials', async (t) => {
   t.match(credential(`{ type: client_credentials, ${OAUTH}, client_secret: { env: S } }`), { type: 'client_credentials', clientAuth: 'client_secret_basic' })
 })

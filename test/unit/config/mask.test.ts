@@ -86,6 +86,12 @@ t.test('the effective config is one itself, and the same one', async (t) => {
   })
 })
 
+t.test('that no resource is sent is shown, and reads back', async (t) => {
+  const shown = effectiveConfig(load('upstreams: { tools: { url: "https://h/mcp", credential: { type: refresh_token, issuer: "https://i", client_id: c, resource: none } } }\nprincipals: { a: { credentials: { tools: {} } } }'))
+  t.match(shown, { principals: { a: { credentials: { tools: { resource: 'none' } } } } })
+  t.strictSame(effectiveConfig(load(stringify(shown))), shown)
+})
+
 t.test('what the example has in effect reads back', async (t) => {
   const shown = effectiveConfig(load(readFileSync('config/valet.yaml', 'utf8')))
   t.strictSame(effectiveConfig(load(stringify(shown))), shown)

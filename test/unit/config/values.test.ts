@@ -13,7 +13,7 @@ const TEXTS: Partial<Record<ReaderName, { good: string[], bad: string[] }>> = {
   },
   httpUrl: { good: ['https://id.example/token?tenant=1'], bad: ['https://u:p@h/', 'https://h/#f', 'javascript:x'] },
   issuer: { good: ['https://id.example/realm'], bad: ['https://id.example/?x', 'https://id.example/#x'] },
-  resource: { good: ['https://h/mcp', 'urn:mcp:tools', 'https://h/?x'], bad: ['h', 'https://h/#x', 'https://u:p@h/', 'https://h/ x', 'x:', 'https://'] },
+  resource: { good: ['https://h/mcp', 'urn:mcp:tools', 'https://h/?x', 'none'], bad: ['h', 'None', 'https://h/#x', 'https://u:p@h/', 'https://h/ x', 'x:', 'https://'] },
   mountPath: {
     good: ['/tools/mcp', '/a', '/a/', '/A.b_c~d-e/...', '/tokens', '/.well-knowns'],
     bad: ['tools', '/', '//', '/a//b', '//a', '/a//', '/a/../b', '/a/..', '/./a', '/a/.', '/a%2fb', '/:id', '/a/*', '/a?b', '/a#b', '/a b', '/a\\b', '/a;b', '/é',
