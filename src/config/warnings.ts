@@ -1,6 +1,6 @@
-import { isSecretRef, type Config } from './config.js'
+import { isSecretRef, type Config, type CredentialConfig } from './config.js'
 import { isLocal } from './listen.js'
-import type { Finding, Path } from './problem.js'
+import { formatPath, type Finding, type Path } from './problem.js'
 import { mapAt, readable, textAt } from './raw.js'
 import { isLoopback } from './url.js'
 
@@ -19,7 +19,7 @@ export function warningsOf (raw: unknown, config: Config, now = Number.NEGATIVE_
   }
   const keys: Path = ['callers', 'jwt', config.callers.jwt?.jwksUri === undefined ? 'issuer' : 'jwks_uri']
   if (isPlain(textOf(raw, keys))) findings.push({ path: keys, message: 'plain http: whoever is on the way can put keys of their own there, and with them be any caller' })
-  findings.push(...subjectless(config), ...embedded(config), ...over(config, now))
+  findings.push(...subjectless(config), ...embedded(config), ...shared(config), ...over(config, now))
   return [...findings, ...plainAddresses(raw).map((path) => ({ path, message: 'plain http: tokens cross the network unencrypted' }))]
 }
 
@@ -35,6 +35,26 @@ function subjectless (config: Config): Finding[] {
 function embedded (config: Config): Finding[] {
   return [...config.principals.values()].flatMap(({ id, credentials }) => [...credentials].flatMap(([upstream, { type }]) =>
     type === 'custom' ? [{ path: ['principals', id, 'credentials', upstream, 'type'], message: 'is for those who embed mcp-valet: `mcp-valet serve` has no code for it and does not start with it' }] : []))
+}
+
+/** Refresh tokens that two credentials would spend, each without knowing of the other. */
+function shared (config: Config): Finding[] {
+  const first = new Map<string, Path>()
+  return [...config.principals.values()].flatMap(({ id, credentials }) => [...credentials].flatMap(([upstream, credential]) => {
+    const spent = spentBy(credential)
+    if (spent === undefined) return []
+    const path: Path = ['principals', id, 'credentials', upstream, 'refresh_token']
+    const other = first.get(spent)
+    if (other === undefined) first.set(spent, path)
+    return other === undefined ? [] : [{ path, message: `is the same as ${formatPath(other)}: an issuer that gives a new refresh token for each that is used takes the second use for a theft, and ends both. Log in once for each, or put what needs one login behind one upstream` }]
+  }))
+}
+
+/** Which refresh token is spent, and where; by where it is kept, as nobody reads it for this. */
+function spentBy (credential: CredentialConfig): string | undefined {
+  if (credential.type !== 'refresh_token' && credential.type !== 'json_refresh') return undefined
+  const at = credential.type === 'json_refresh' ? credential.url : credential.tokenEndpoint ?? credential.issuer
+  return credential.refreshToken?.place === undefined ? undefined : JSON.stringify([at?.href, credential.refreshToken.place])
 }
 
 /** Sessions that have ended before they begin. */

@@ -213,6 +213,24 @@ t.test('warnings are for what works and is likely not meant', async (t) => {
   t.ok(loadConfigText(yaml({ top: 'listen: 0.0.0.0:1' }), { env: {} }), 'nobody needs to listen')
 })
 
+t.test('a refresh token that two credentials would spend is warned of, at each but the first', async (t) => {
+  const oauth = (more: string): string => `{ type: refresh_token, issuer: "https://id.example", client_id: c, ${more} }`
+  const at = (credentials: string): string[] => warningsOf(yaml({ upstreams: 'two: { url: "http://localhost:8002/mcp" }', credential: oauth('refresh_token: { env: R }'), principals: `bob: { credentials: ${credentials} }` }))
+  const warning = 'is the same as principals.alice.credentials.tools.refresh_token: an issuer that gives a new refresh token for each that is used takes the second use for a theft, and ends both. ' +
+    'Log in once for each, or put what needs one login behind one upstream'
+  t.strictSame(at(`{ tools: ${oauth('refresh_token: { env: R }')}, two: ${oauth('refresh_token: { env: R }, scope: a')} }`), [
+    `principals.bob.credentials.tools.refresh_token: ${warning}`, `principals.bob.credentials.two.refresh_token: ${warning}`,
+  ])
+  t.strictSame(at(`{ tools: ${oauth('refresh_token: { env: S }')}, two: ${oauth('refresh_token: { file: R }')} }`), [], 'kept elsewhere')
+  t.strictSame(at('{ two: { type: refresh_token, issuer: "https://other.example", client_id: c, refresh_token: { env: R } } }'), [], 'spent elsewhere')
+  t.strictSame(at(`{ two: ${oauth('access_token: { env: R }')} }`), [])
+
+  const json = '{ type: json_refresh, url: "https://p.example/r", refresh_token: { env: R } }'
+  t.match(warningsOf(yaml({ upstreams: 'two: { url: "http://localhost:8002/mcp" }', credential: `${json}\n      two: ${json}` })), [/^principals\.alice\.credentials\.two\.refresh_token: is the same as principals\.alice\.credentials\.tools\.refresh_token: /])
+  const inherited = `upstreams: { tools: { url: "https://h/mcp", credential: ${oauth('refresh_token: { env: R }')} } }\nprincipals: { a: { credentials: { tools: {} } }, b: { credentials: { tools: {} } } }`
+  t.match(warningsOf(inherited), [/^principals\.b\.credentials\.tools\.refresh_token: is the same as principals\.a\./], 'from what the upstream says for all')
+})
+
 t.test('names that objects have by birth are names like any other', async (t) => {
   const names = ['constructor', 'hasOwnProperty', 'toString', 'valueOf']
   const text = `upstreams:\n${names.map((name) => `  ${name}: { url: http://localhost }`).join('\n')}\n` +
