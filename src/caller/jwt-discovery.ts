@@ -1,13 +1,14 @@
+import { metadataPlaces } from '../config/url.js'
 import { fetchJson, IssuerError } from './fetch-json.js'
 
 /**
- * Where an issuer keeps its keys, by its own metadata: RFC 8414, else OpenID Connect Discovery. The metadata's `issuer`
+ * Where an issuer keeps its keys, by its own metadata (RFC 8414, OpenID Connect Discovery). The metadata's `issuer`
  * must be the one that was asked for to the letter (RFC 8414 §3.3), or one issuer could speak for another.
  * @throws {IssuerError}
  */
 export async function discoverKeys (issuer: string): Promise<URL> {
   const failures: unknown[] = []
-  for (const url of metadataUrls(issuer)) {
+  for (const url of metadataPlaces(new URL(issuer))) {
     try {
       return keysOf(issuer, await fetchJson(url, 'its metadata'))
     } catch (error) {
@@ -16,13 +17,6 @@ export async function discoverKeys (issuer: string): Promise<URL> {
   }
   // An issuer that publishes in one place only answers 404 in the other, which explains nothing.
   throw failures.find((error) => !(error instanceof IssuerError && error.status === 404)) ?? failures[0]
-}
-
-/** RFC 8414 §3.1 puts the well-known part before the issuer's path, OpenID Connect Discovery §4 behind it. */
-export function metadataUrls (issuer: string): string[] {
-  const { origin, pathname } = new URL(issuer)
-  const path = pathname.replace(/\/$/, '')
-  return [`${origin}/.well-known/oauth-authorization-server${path}`, `${origin}${path}/.well-known/openid-configuration`]
 }
 
 /** Keys may be on another host, as large issuers have it, but never behind plain http where the issuer itself has TLS. */

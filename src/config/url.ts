@@ -29,6 +29,16 @@ export function readIssuer (text: string): URL {
   return readUpstreamUrl(text)
 }
 
+/**
+ * Where an issuer's metadata may be: RFC 8414 §3.1 puts the well-known part before the issuer's path, OpenID Connect
+ * Discovery §4 behind it, and there are issuers with OpenID Connect's before it (RFC 8414 §5), which MCP has clients try, too.
+ */
+export function metadataPlaces ({ origin, pathname }: URL): string[] {
+  const path = pathname.replace(/\/$/, '')
+  const places = [`${origin}/.well-known/oauth-authorization-server${path}`, `${origin}${path}/.well-known/openid-configuration`]
+  return path === '' ? places : [...places, `${origin}/.well-known/openid-configuration${path}`]
+}
+
 /** As a `resource`: send none. It is no URI, so it cannot be meant as one. */
 export const NO_RESOURCE = 'none'
 

@@ -13,7 +13,7 @@ export async function givenCredential (attempt: Attempt, { issued, scope }: Toke
   const [secret, refreshToken] = [(await client.keep?.read())?.reveal(), issued.refreshToken?.reveal()]
   return {
     type: 'refresh_token',
-    ...(known.discoverable ? { issuer: known.server.issuer } : { token_endpoint: known.tokenEndpoint.href }),
+    issuer: known.server.issuer,
     client_id: client.id,
     client_auth: client.proof.clientAuth,
     ...(secret === undefined ? {} : { client_secret: secret }),

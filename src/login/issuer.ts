@@ -1,7 +1,7 @@
 import * as oauth from 'oauth4webapi'
-import { isLoopback } from '../config/url.js'
+import { isLoopback, metadataPlaces } from '../config/url.js'
 import { isPlainText } from './address.js'
-import { ask, asFetch, UnreachableError, type Asking } from './ask.js'
+import { asFetch, UnreachableError, type Asking } from './ask.js'
 import { LoginError, shown } from './problem.js'
 
 /** An authorization server whose metadata has been checked. */
@@ -10,22 +10,19 @@ export interface KnownIssuer {
   readonly server: oauth.AuthorizationServer
   readonly authorizationEndpoint: URL
   readonly tokenEndpoint: URL
-  /** Whether a sidecar finds this metadata again by the issuer alone; else it needs the token endpoint. */
-  readonly discoverable: boolean
 }
 
 /**
- * Fetches an issuer's metadata (RFC 8414 §3, then OpenID Connect Discovery at the two places that are in use) and checks
+ * Fetches an issuer's metadata, from where a sidecar will find it again by the issuer alone, and checks
  * what a login depends on: `issuer` is the one that was asked for (RFC 8414 §3.3), and PKCE with S256 is understood.
  * @throws {LoginError}
  */
 export async function discoverIssuer (issuer: URL, stop: AbortSignal): Promise<KnownIssuer> {
   const asking: Asking = { whom: `the issuer ${shown(issuer)}`, stop }
   const failures: LoginError[] = []
-  for (const place of PLACES) {
+  for (const place of metadataPlaces(issuer)) {
     try {
-      const answer = await place.fetch(issuer, asking)
-      if (answer !== undefined) return checked(issuer, await metadataIn(answer, issuer), place.discoverable)
+      return checked(issuer, await metadataIn(await fetched(place, issuer, asking), issuer))
     } catch (error) {
       // One that cannot be reached at one place cannot be reached at the next.
       if (!(error instanceof LoginError) || error instanceof UnreachableError || stop.aborted) throw error
@@ -37,23 +34,11 @@ export async function discoverIssuer (issuer: URL, stop: AbortSignal): Promise<K
 
 class NothingThereError extends LoginError {}
 
-type Place = { readonly discoverable: boolean, fetch (issuer: URL, asking: Asking): Promise<Response> | undefined }
-
-const byLibrary = (algorithm: 'oauth2' | 'oidc'): Place => ({
-  discoverable: true,
-  fetch: async (issuer, asking) => await oauth.discoveryRequest(issuer, { algorithm, [oauth.customFetch]: asFetch(asking), [oauth.allowInsecureRequests]: true }),
-})
-
-const PLACES: readonly Place[] = [
-  byLibrary('oauth2'),
-  byLibrary('oidc'),
-  {
-    discoverable: false,
-    fetch: (issuer, asking) => issuer.pathname === '/'
-      ? undefined
-      : ask(new URL(`/.well-known/openid-configuration${issuer.pathname.replace(/\/$/, '')}`, issuer), { headers: { accept: 'application/json' } }, asking),
-  },
-]
+/** The library knows some of the places only, but what to send to each. */
+async function fetched (place: string, issuer: URL, asking: Asking): Promise<Response> {
+  const fetch = asFetch(asking)
+  return await oauth.discoveryRequest(issuer, { [oauth.customFetch]: async (_url, options) => await fetch(place, options), [oauth.allowInsecureRequests]: true })
+}
 
 async function metadataIn (answer: Response, issuer: URL): Promise<oauth.AuthorizationServer> {
   const { status } = answer
@@ -73,7 +58,7 @@ async function metadataIn (answer: Response, issuer: URL): Promise<oauth.Authori
   }
 }
 
-function checked (issuer: URL, server: oauth.AuthorizationServer, discoverable: boolean): KnownIssuer {
+function checked (issuer: URL, server: oauth.AuthorizationServer): KnownIssuer {
   const methods: unknown = server.code_challenge_methods_supported
   if (!Array.isArray(methods) || !methods.includes('S256')) {
     throw new LoginError(`the issuer ${shown(issuer)} does not say that it supports PKCE with S256 (code_challenge_methods_supported), without which a code that is caught on its way can be used by whoever catches it: turn it on there`)
@@ -82,7 +67,6 @@ function checked (issuer: URL, server: oauth.AuthorizationServer, discoverable: 
     server,
     authorizationEndpoint: endpoint(issuer, server, 'authorization_endpoint'),
     tokenEndpoint: endpoint(issuer, server, 'token_endpoint'),
-    discoverable,
   }
 }
 

@@ -163,6 +163,18 @@ for (const [what, gone] of [['says 404', { status: 404 }], ['says 405', { status
   })
 }
 
+t.test('discovery: an issuer with a path is found with OpenID Connect\'s well-known part before it', async (t) => {
+  const server = await startTokenServer(t, ({ path }): TokenAnswer => {
+    if (path === '/token') return granted()
+    return path === '/.well-known/openid-configuration/tenant' ? { body: { issuer: `${server.origin}/tenant`, token_endpoint: server.endpoint } } : { status: 404 }
+  })
+  const sidecar = await startSidecar(t, oneUpstream(nowhere, `{ type: client_credentials, issuer: "${server.origin}/tenant", client_id: c, client_secret: { env: S } }`), { env: { S: mint('s') }, clock: manualClock() })
+  t.match(await sidecar.until(isRefresh), { outcome: 'ok' })
+  t.same(server.requests.map(({ path }) => path), [
+    '/.well-known/oauth-authorization-server/tenant', '/tenant/.well-known/openid-configuration', '/.well-known/openid-configuration/tenant', '/token',
+  ])
+})
+
 for (const [what, metadata, reason] of [
   ['another issuer', (origin: string) => ({ issuer: origin.replace('127.0.0.1', 'localhost'), token_endpoint: `${origin}/token` }), /names another issuer: name the issuer in the config as it names itself, to the letter$/],
   ['no token endpoint', (origin: string) => ({ issuer: origin }), /names no token_endpoint$/],

@@ -1,6 +1,7 @@
 import * as oauth from 'oauth4webapi'
 import type { Clock } from '../../clock.js'
 import type { TokenEndpointConfig } from '../../config/config.js'
+import { metadataPlaces } from '../../config/url.js'
 import { GrantError } from './grant.js'
 import { askTokenEndpoint } from './token-endpoint.js'
 
@@ -37,18 +38,23 @@ export function authorizationServer (config: TokenEndpointConfig, clock: Clock):
 }
 
 async function discover (issuer: URL, clock: Clock): Promise<oauth.AuthorizationServer> {
-  let failure: unknown
-  // An issuer publishes one or the other, and often both; OpenID Connect's place is the older one.
-  for (const algorithm of ['oauth2', 'oidc'] as const) {
+  const failures: Array<{ readonly error: unknown, readonly answered: boolean }> = []
+  for (const place of metadataPlaces(issuer)) {
+    let answered = false
     try {
-      const response = await oauth.discoveryRequest(issuer, { algorithm, [oauth.customFetch]: fetchMetadata(clock), [oauth.allowInsecureRequests]: true })
+      // The library knows some of the places only, but what to send to each.
+      const response = await oauth.discoveryRequest(issuer, { [oauth.customFetch]: fetchMetadata(place, clock), [oauth.allowInsecureRequests]: true })
+      answered = true
       const server = await oauth.processDiscoveryResponse(issuer, response)
-      failure = unfit(issuer, server)
-      if (failure === undefined) return server
+      const error = unfit(issuer, server)
+      if (error === undefined) return server
+      failures.push({ error, answered })
     } catch (error) {
-      failure = namesAnother(failure) ? failure : error
+      failures.push({ error, answered })
     }
   }
+  // An issuer that publishes in one place only has nothing in the others, which explains nothing.
+  const failure = (failures.find(({ error }) => namesAnother(error)) ?? failures.findLast(({ answered }) => answered) ?? failures.at(-1))?.error
   const told = failure instanceof GrantError ? failure : undefined
   const reason = told?.reason ?? (namesAnother(failure) ? 'its metadata names another issuer: name the issuer in the config as it names itself, to the letter' : 'its metadata is not what RFC 8414 asks for: check the issuer\'s URL, or name its token_endpoint instead')
   throw new GrantError('unavailable', `the issuer ${issuer.origin} could not be discovered: ${reason}`, { retryAfter: told?.retryAfter })
@@ -58,9 +64,9 @@ function namesAnother (failure: unknown): boolean {
   return failure instanceof oauth.OperationProcessingError && failure.code === oauth.JSON_ATTRIBUTE_COMPARISON
 }
 
-function fetchMetadata (clock: Clock) {
-  return async (url: string, options: object): Promise<Response> => {
-    return Response.json(await askTokenEndpoint(url, options, { now: () => clock.now(), whom: 'its metadata endpoint' }))
+function fetchMetadata (place: string, clock: Clock) {
+  return async (_url: string, options: object): Promise<Response> => {
+    return Response.json(await askTokenEndpoint(place, options, { now: () => clock.now(), whom: 'its metadata endpoint' }))
   }
 }
 

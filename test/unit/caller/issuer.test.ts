@@ -1,6 +1,7 @@
 import t from 'tap'
 import { fetchJson } from '../../../src/caller/fetch-json.js'
-import { keysOf, metadataUrls } from '../../../src/caller/jwt-discovery.js'
+import { discoverKeys, keysOf } from '../../../src/caller/jwt-discovery.js'
+import { metadataPlaces } from '../../../src/config/url.js'
 import { startJwtIssuer } from '../../helpers/jwt-issuer.js'
 import { rawAnswer, startRawUpstream } from '../../helpers/peers.js'
 
@@ -48,7 +49,18 @@ t.test('metadata may name keys on another host, and never without TLS where its 
 })
 
 t.test('RFC 8414 §3.1: metadata is asked for at the issuer\'s host, with its path behind the well-known part or before it', async (t) => {
-  t.same(metadataUrls('https://id.example/realms/one/'), [
+  t.same(metadataPlaces(new URL('https://id.example/realms/one/')), [
     'https://id.example/.well-known/oauth-authorization-server/realms/one', 'https://id.example/realms/one/.well-known/openid-configuration',
+    'https://id.example/.well-known/openid-configuration/realms/one',
   ])
+  for (const written of ['https://id.example', 'https://id.example/']) {
+    t.same(metadataPlaces(new URL(written)), ['https://id.example/.well-known/oauth-authorization-server', 'https://id.example/.well-known/openid-configuration'])
+  }
+})
+
+t.test('keys are found with OpenID Connect\'s well-known part before the issuer\'s path, too', async (t) => {
+  const issuer = await startJwtIssuer(t, { path: '/tenant' })
+  issuer.instead.set('/.well-known/oauth-authorization-server/tenant', { status: 404 })
+  issuer.instead.set('/.well-known/openid-configuration/tenant', { issuer: issuer.url, jwks_uri: issuer.jwksUri })
+  t.equal((await discoverKeys(issuer.url)).href, issuer.jwksUri)
 })

@@ -59,6 +59,7 @@ t.test('discovery: metadata that is none, and metadata of another issuer, are to
     [/./, { issuer: 5 }, /: its metadata is not what RFC 8414 asks for: check the issuer's URL, or name its token_endpoint instead$/],
     [/./, ANOTHER, /: its metadata names another issuer: name the issuer in the config as it names itself, to the letter$/],
     [/oauth-authorization-server/, ANOTHER, /: its metadata names another issuer: /],
+    [/oauth-authorization-server/, { issuer: 5 }, /: its metadata is not what RFC 8414 asks for: /],
   ] as const) {
     const server = await startTokenServer(t, ({ path }) => where.test(path) ? { body: metadata } : { status: 404 })
     await t.rejects(authorizationServer({ tokenEndpoint: undefined, issuer: new URL(server.origin) } as never, manualClock()).known(), { name: 'GrantError', message: reason })

@@ -104,31 +104,31 @@ t.test('an upstream elsewhere names no issuer on this machine', async (t) => {
 const OIDC = '/.well-known/openid-configuration'
 
 t.test('an issuer is looked for at the places of RFC 8414 and of OpenID Connect', async (t) => {
-  const places: ReadonlyArray<[path: string, at: string, discoverable: boolean, asked: number]> = [
-    ['', ISSUER_PATH, true, 1],
-    ['', OIDC, true, 2],
-    ['/tenant', `${ISSUER_PATH}/tenant`, true, 1],
-    ['/tenant', `/tenant${OIDC}`, true, 2],
-    ['/tenant', `${OIDC}/tenant`, false, 3],
+  const places: ReadonlyArray<[path: string, at: string, asked: number]> = [
+    ['', ISSUER_PATH, 1],
+    ['', OIDC, 2],
+    ['/tenant', `${ISSUER_PATH}/tenant`, 1],
+    ['/tenant', `/tenant${OIDC}`, 2],
+    ['/tenant', `${OIDC}/tenant`, 3],
   ]
-  for (const [path, at, discoverable, asked] of places) {
+  for (const [path, at, asked] of places) {
     const peer = await startLoginPeer(t, (origin) => ({ [ISSUER_PATH]: answer(404, {}), [at]: { ...serverMetadata(origin), issuer: origin + path } }))
     const known = await discoverIssuer(new URL(peer.origin + path), never)
-    t.match({ issuer: known.server.issuer, discoverable: known.discoverable }, { issuer: peer.origin + path, discoverable })
+    t.match(known, { server: { issuer: peer.origin + path }, tokenEndpoint: new URL(`${peer.origin}/token`) })
     t.equal(peer.seen.length, asked, at)
   }
 })
 
 t.test('metadata that is of no use at one place does not hide the other', async (t) => {
   const peer = await startLoginPeer(t, (origin) => ({ [ISSUER_PATH]: answer(200, '<html>'), [OIDC]: serverMetadata(origin) }))
-  t.match(await discoverIssuer(new URL(peer.origin), never), { discoverable: true })
+  t.match(await discoverIssuer(new URL(peer.origin), never), { server: { issuer: peer.origin } })
   const neither = await startLoginPeer(t, () => ({ [ISSUER_PATH]: answer(404, {}), [OIDC]: { issuer: 'https://other.example' } }))
   await t.rejects(discoverIssuer(new URL(neither.origin), never), { message: /names another issuer/ }, 'and the one that says most is told')
   const none = await startLoginPeer(t, () => ({ [ISSUER_PATH]: answer(404, {}) }))
   await t.rejects(discoverIssuer(new URL(none.origin), never), { message: /has no metadata .* \(HTTP 404\)/ })
 })
 
-t.test('where the issuer alone does not lead back to the metadata, its token endpoint is kept', async (t) => {
+t.test('wherever the metadata was found, the issuer is kept, as a sidecar finds it there, too', async (t) => {
   const peer = await startLoginPeer(t, (origin) => ({
     [RESOURCE_PATH]: { resource: `${origin}/mcp`, authorization_servers: [`${origin}/tenant`] },
     [`${OIDC}/tenant`]: { ...serverMetadata(origin), issuer: `${origin}/tenant` },
@@ -136,7 +136,7 @@ t.test('where the issuer alone does not lead back to the metadata, its token end
   const { person, saved, result } = startLogin(t, oneTool(peer.mcp))
   await fetch(callbackOf(await person.visited(), { code: 'x', iss: `${peer.origin}/tenant` }))
   await result
-  t.match(saved, [{ given: { token_endpoint: `${peer.origin}/token`, issuer: undefined } }])
+  t.match(saved, [{ given: { issuer: `${peer.origin}/tenant`, token_endpoint: undefined } }])
 })
 
 t.test('an endpoint is as safe as its issuer', async (t) => {
