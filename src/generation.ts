@@ -5,6 +5,7 @@ import { JwtCallers } from './caller/jwt.js'
 import type { SessionBook } from './caller/sessions.js'
 import type { Clock } from './clock.js'
 import type { Config, UpstreamConfig } from './config/config.js'
+import type { Grants } from './credential/grants/index.js'
 import type { Principals } from './credential/principals.js'
 import { Subjects } from './credential/subjects.js'
 import type { AdminSettings } from './http/admin.js'
@@ -19,6 +20,7 @@ import type { EndpointStreams } from './upstream/endpoint.js'
 /** What outlives every config, and is handed from one generation to the next. */
 export interface Lasting {
   readonly vault: Vault
+  readonly grants: Grants
   readonly streams: EndpointStreams
   readonly principals: Principals
   readonly directory: Directory
@@ -43,14 +45,14 @@ export class Generation {
 
   /** @param before what it succeeds: callers that showed a JWT are known on, where the config says the same of them */
   constructor (config: Config, lasting: Lasting, before?: Generation) {
-    const { vault, principals, directory, sessions, calls, room, clock, emit } = lasting
+    const { vault, grants, principals, directory, sessions, calls, room, clock, emit } = lasting
     this.config = config
     this.#calls = calls
     room.fit(Math.max(...[...config.upstreams.values()].map(({ bodyLimit }) => bodyLimit)))
     const { jwt } = config.callers
     const known = before !== undefined && isDeepStrictEqual(jwt, before.config.callers.jwt) ? before.#jwts : undefined
     const jwts = this.#jwts = jwt === undefined ? undefined : known ?? new JwtCallers(jwt, clock, emit)
-    const subjects = this.#subjects = new Subjects({ config, vault, clock, emit })
+    const subjects = this.#subjects = new Subjects({ config, vault, clock, emit, grants })
     this.routing = new Routing({
       ...lasting,
       config,

@@ -5,6 +5,7 @@ import { adminTokenWarning } from './config/admin-token.js'
 import type { Config } from './config/config.js'
 import type { Control } from './control.js'
 import type { CredentialTypes } from './credential/grants/custom.js'
+import { Grants } from './credential/grants/index.js'
 import { Principals } from './credential/principals.js'
 import { follow } from './follow.js'
 import { Generation, type Lasting } from './generation.js'
@@ -86,7 +87,8 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   const metrics = createMetrics(VERSION, () => principals.census(current.config.upstreams.keys(), clock.now()))
   const recent = new RecentEvents(clock)
   const emit = emitter(metrics, [(event) => recent.observe(event), (event) => { if (CHANGES_RULES.has(event.event)) calls.endOutdated() }, ...listenersOf(options)])
-  const principals = new Principals({ configured: config.principals.values(), complete: config.complete, types, vault, clock, emit })
+  const grants = new Grants(clock, types)
+  const principals = new Principals({ configured: config.principals.values(), complete: config.complete, grants, vault, clock, emit })
   const calls = new OpenCalls({ clock, emit })
   const front = new Listener(limits, frontErrors(emit).clientErrorHandler)
   const admin = new Listener(limits, adminErrors(emit).clientErrorHandler)
@@ -126,7 +128,7 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
 
   try {
     const { directory, sessions } = await openSessions({ config, vault, principals, clock, emit, calls })
-    const lasting: Lasting = { vault, principals, directory, sessions, calls, room: new Room(limits.room), limits, clock, emit, streams: new Map(), upstreamNow: (name) => current.config.upstreams.get(name) }
+    const lasting: Lasting = { vault, grants, principals, directory, sessions, calls, room: new Room(limits.room), limits, clock, emit, streams: new Map(), upstreamNow: (name) => current.config.upstreams.get(name) }
     const control: Control = { sessions, principals, credentials: principals.credentials }
     following.begin({ sessions, principals, emit, taken: calls.endOutdated.bind(calls) })
     warn(emit, await adminTokenWarning(config.admin.token))

@@ -9,8 +9,7 @@ import type { CredentialCensus, Emit } from '../telemetry/events.js'
 import { censusOf } from './census.js'
 import { checkGiven } from './completed.js'
 import { credentialsOf, sourcesChanged } from './credentials.js'
-import { customGrant, type CredentialTypes } from './grants/custom.js'
-import { grantFor } from './grants/index.js'
+import type { Grants } from './grants/index.js'
 import { madeOf } from './made.js'
 import { Pending } from './pending.js'
 import { Provider } from './provider.js'
@@ -30,8 +29,7 @@ export interface PrincipalsOptions {
   readonly vault: Vault
   readonly clock: Clock
   readonly emit: Emit
-  /** Credential types that are not mcp-valet's own. */
-  readonly types?: CredentialTypes
+  readonly grants: Grants
 }
 
 /** Every principal and its credentials: those of the config, and those that are put at run time over them. */
@@ -215,8 +213,7 @@ export class Principals implements PrincipalRegister {
     if (made === undefined || exchangesCallersJwt(made.config)) return before === undefined ? undefined : this.#drop(entry, upstream)
     const { config } = made
     const keptAs = recordName(made.put ? 'put-credential' : 'credential', entry.id, upstream)
-    const { clock, types = {} } = this.#options
-    const grant = grantFor(config, clock, undefined, (custom) => customGrant(custom, clock, { principal: entry.id, upstream }, types))
+    const grant = this.#options.grants.of(config, { principal: entry.id, upstream })
     before?.provider.replace(grant, keptAs)
     if (!made.put && this.#kept.delete(recordName('put-credential', entry.id, upstream))) this.#closing.add(this.#register.forget(entry.id, upstream, this.#warn))
     const provider = before?.provider ?? new Provider({ principal: entry.id, upstream, grant, keptAs, ...this.#options })

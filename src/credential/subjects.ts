@@ -6,7 +6,8 @@ import type { Caller, Subject } from '../exchange.js'
 import type { Vault } from '../state/vault.js'
 import type { Emit } from '../telemetry/events.js'
 import type { CredentialSource } from './credential.js'
-import { tokenExchangeGrants, type TokenExchanges } from './grants/token-exchange.js'
+import type { Grants } from './grants/index.js'
+import type { TokenExchanges } from './grants/token-exchange.js'
 import { Provider } from './provider.js'
 
 /** Credentials that are held at once; the one that was not used for longest gives way. */
@@ -19,6 +20,7 @@ export interface SubjectsOptions {
   readonly vault: Vault
   readonly clock: Clock
   readonly emit: Emit
+  readonly grants: Grants
   readonly most?: number
 }
 
@@ -85,7 +87,7 @@ export class Subjects {
   }
 
   #grantsOf (config: TokenExchangeConfig): TokenExchanges {
-    const grants = this.#grants.get(config) ?? tokenExchangeGrants(config, this.#options.clock)
+    const grants = this.#grants.get(config) ?? this.#options.grants.exchangesOf(config)
     this.#grants.set(config, grants)
     return grants
   }

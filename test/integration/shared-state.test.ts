@@ -8,6 +8,7 @@ import { mintSessionKey } from '../../src/caller/session-key.js'
 import { SessionBook } from '../../src/caller/sessions.js'
 import { systemClock } from '../../src/clock.js'
 import { loadConfigText } from '../../src/config/load.js'
+import { Grants } from '../../src/credential/grants/index.js'
 import { Principals } from '../../src/credential/principals.js'
 import { createIssuer, type Issuer, type IssuerOptions } from '../../src/demo/issuer.js'
 import { follow } from '../../src/follow.js'
@@ -137,7 +138,7 @@ t.test('P3: a session that is revoked while another sidecar reads the state is o
   const { vault } = await openState(config.state)
   t.teardown(async () => await vault.close())
   const [emit, clock] = [() => {}, systemClock]
-  const principals = new Principals({ configured: config.principals.values(), complete: config.complete, vault, clock, emit })
+  const principals = new Principals({ configured: config.principals.values(), complete: config.complete, grants: new Grants(clock), vault, clock, emit })
   const sessions = new SessionBook({ directory: new Directory(await SessionBook.pepper(vault), clock), vault, principals, clock, emit })
   const heard: Array<string | undefined> = []
   vault.watch((name) => heard.push(name))

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify, SignJWT } from 'jose'
 import t, { type Test } from 'tap'
 import { loadConfigText } from '../../src/config/load.js'
-import { grantFor } from '../../src/credential/grants/index.js'
+import { Grants } from '../../src/credential/grants/index.js'
 import type { Grant } from '../../src/credential/grants/grant.js'
 import { Secret } from '../../src/secret.js'
 import type { RefreshEvent, ValetEvent } from '../../src/telemetry/events.js'
@@ -27,7 +27,8 @@ const NOTHING = { accessToken: undefined, refreshToken: undefined }
 function grantOf (credential: string, env: Record<string, string>, clock: ManualClock, subject?: Secret): Grant {
   const config = loadConfigText(JWTS + oneUpstream(nowhere, credential), { env }).principals.get('alice')?.credentials.get('tools')
   if (config === undefined) throw new Error('no credential')
-  return grantFor(config, clock, subject)
+  const grants = new Grants(clock)
+  return config.type === 'token_exchange' ? grants.exchangesOf(config)(subject) : grants.of(config, { principal: 'alice', upstream: 'tools' })
 }
 
 async function reasonOf (t: Test, grant: Grant): Promise<string> {

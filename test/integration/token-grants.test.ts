@@ -163,6 +163,25 @@ for (const [what, gone] of [['says 404', { status: 404 }], ['says 405', { status
   })
 }
 
+t.test('discovery: the principals of one issuer ask for its metadata once between them, and once more after its token endpoint has moved', async (t) => {
+  const names = Array.from({ length: 30 }, (_, nth) => `p${nth}`)
+  let moved = false
+  const server = await startTokenServer(t, ({ path }): TokenAnswer => {
+    if (path === '/.well-known/openid-configuration') return { body: { issuer: server.origin, token_endpoint: `${server.origin}${moved ? '/new' : '/old'}` } }
+    return path === (moved ? '/new' : '/old') ? granted() : { status: 404 }
+  })
+  const sidecar = await startSidecar(t, `
+upstreams: { tools: { url: "${nowhere}/mcp", credential: { type: client_credentials, issuer: "${server.origin}", client_id: c, client_secret: { env: S } } } }
+principals: { ${names.map((name) => `${name}: { credentials: { tools: {} } }`).join(', ')} }`, { env: { S: mint('s') }, clock: manualClock() })
+  const asked = (): number => server.requests.filter(({ path }) => path === '/.well-known/openid-configuration').length
+  await sidecar.until(() => sidecar.events.filter(refreshed).length === names.length)
+  t.equal(asked(), 1)
+  moved = true
+  for (const name of names) await t.rejects(sidecar.credentials.refresh(name, 'tools'), { code: 'ERR_REFRESH_FAILED' })
+  for (const name of names) t.match(await sidecar.credentials.refresh(name, 'tools'), { state: 'valid', error: undefined })
+  t.equal(asked(), 2)
+})
+
 t.test('discovery: an issuer with a path is found with OpenID Connect\'s well-known part before it', async (t) => {
   const server = await startTokenServer(t, ({ path }): TokenAnswer => {
     if (path === '/token') return granted()

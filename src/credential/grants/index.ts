@@ -1,35 +1,51 @@
 import type { Clock } from '../../clock.js'
-import type { CredentialConfig, CustomCredentialConfig } from '../../config/config.js'
-import type { Secret } from '../../secret.js'
+import type { CredentialConfig, TokenExchangeConfig } from '../../config/config.js'
 import { apiTokenGrant } from './api-token.js'
 import { clientCredentialsGrant } from './client-credentials.js'
 import { commandGrant } from './command.js'
+import { customGrant, type CredentialTypes } from './custom.js'
 import type { Grant } from './grant.js'
+import { Issuers } from './issuers.js'
 import { jsonRefreshGrant } from './json-refresh.js'
 import { jwtBearerGrant } from './jwt-bearer.js'
 import { refreshTokenGrant } from './refresh-token.js'
 import { signedJwtGrant } from './signed-jwt.js'
-import { tokenExchangeGrants } from './token-exchange.js'
+import { tokenExchangeGrants, type TokenExchanges } from './token-exchange.js'
 
-/**
- * The grant that a credential of the config asks for.
- * @param subject the caller's own JWT, which a `token_exchange` without a `subject_token` exchanges: one grant for each caller
- * @param custom makes the grant of a type that is not mcp-valet's own
- */
-export function grantFor (config: CredentialConfig, clock: Clock, subject?: Secret, custom: (config: CustomCredentialConfig) => Grant = nobodysOwn): Grant {
-  switch (config.type) {
-    case 'api_token': return apiTokenGrant(config, clock)
-    case 'refresh_token': return refreshTokenGrant(config, clock)
-    case 'client_credentials': return clientCredentialsGrant(config, clock)
-    case 'json_refresh': return jsonRefreshGrant(config, clock)
-    case 'token_exchange': return tokenExchangeGrants(config, clock)(subject)
-    case 'jwt_bearer': return jwtBearerGrant(config, clock)
-    case 'signed_jwt': return signedJwtGrant(config, clock)
-    case 'command': return commandGrant(config, clock)
-    case 'custom': return custom(config)
+/** Makes the grants of one process, which share what is known of their issuers. */
+export class Grants {
+  readonly #clock: Clock
+  readonly #types: CredentialTypes
+  readonly #issuers: Issuers
+
+  /** @param types those that are not mcp-valet's own */
+  constructor (clock: Clock, types: CredentialTypes = {}) {
+    this.#clock = clock
+    this.#types = types
+    this.#issuers = new Issuers(clock)
   }
-}
 
-function nobodysOwn ({ name }: CustomCredentialConfig): never {
-  throw new RangeError(`there is no credential type ${JSON.stringify(name)} here`)
+  /**
+   * The grant that a credential of the config asks for.
+   * @throws {RangeError} where it is of a type that nobody has registered
+   */
+  of (config: CredentialConfig, whose: { readonly principal: string, readonly upstream: string }): Grant {
+    const [clock, issuers] = [this.#clock, this.#issuers]
+    switch (config.type) {
+      case 'api_token': return apiTokenGrant(config, clock)
+      case 'refresh_token': return refreshTokenGrant(config, clock, issuers)
+      case 'client_credentials': return clientCredentialsGrant(config, clock, issuers)
+      case 'json_refresh': return jsonRefreshGrant(config, clock)
+      case 'token_exchange': return this.exchangesOf(config)(undefined)
+      case 'jwt_bearer': return jwtBearerGrant(config, clock, issuers)
+      case 'signed_jwt': return signedJwtGrant(config, clock)
+      case 'command': return commandGrant(config, clock)
+      case 'custom': return customGrant(config, clock, whose, this.#types)
+    }
+  }
+
+  /** As `tokenExchangeGrants`. */
+  exchangesOf (config: TokenExchangeConfig): TokenExchanges {
+    return tokenExchangeGrants(config, this.#clock, this.#issuers)
+  }
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../../clock.js'
 import { isSecretRef, type JwtBearerConfig } from '../../config/config.js'
 import { originOf } from './authorization-server.js'
 import { NOTHING_HELD, readSecret, type Grant } from './grant.js'
+import type { Issuers } from './issuers.js'
 import { mintJwt } from './minted-jwt.js'
 import { tokenEndpoint, type TokenEndpoint } from './oauth.js'
 
@@ -11,8 +12,8 @@ const GRANT_TYPE = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
  * JWT bearer grant (RFC 7523 §2.1): an assertion for an access token. It is made here, for the issuer unless the config
  * names another audience, or read from where somebody else puts it.
  */
-export function jwtBearerGrant (config: JwtBearerConfig, clock: Clock): Grant {
-  const endpoint = tokenEndpoint(config, clock)
+export function jwtBearerGrant (config: JwtBearerConfig, clock: Clock, issuers: Issuers): Grant {
+  const endpoint = tokenEndpoint(config, clock, issuers)
   return {
     type: config.type,
     kept: false,

@@ -5,6 +5,7 @@ import { expiryOfIssued } from '../lifetime.js'
 import { authorizationServer } from './authorization-server.js'
 import { clientAuthentication } from './client-auth.js'
 import { accessToken, GrantError, refreshToken, rotatedIn, type Issued } from './grant.js'
+import type { Issuers } from './issuers.js'
 import { tidied } from './token-answer.js'
 import { askTokenEndpoint } from './token-endpoint.js'
 
@@ -35,8 +36,8 @@ export interface TokenEndpoint {
 }
 
 /** The token endpoint of a config. Secrets and keys are read afresh for each request, so that a rotated one is picked up. */
-export function tokenEndpoint (config: TokenEndpointConfig, clock: Clock): TokenEndpoint {
-  const server = authorizationServer(config, clock)
+export function tokenEndpoint (config: TokenEndpointConfig, clock: Clock, issuers: Issuers): TokenEndpoint {
+  const server = authorizationServer(config, issuers)
   // The library wants a name although nothing is sent of a client that is none.
   const client = { client_id: config.clientId ?? 'none' }
   return {

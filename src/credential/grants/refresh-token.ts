@@ -2,11 +2,12 @@ import type { Clock } from '../../clock.js'
 import type { RefreshTokenConfig } from '../../config/config.js'
 import { originOf } from './authorization-server.js'
 import { accessToken, GrantError, refreshToken, seedToken, type Grant } from './grant.js'
+import type { Issuers } from './issuers.js'
 import { termsOf, tokenEndpoint } from './oauth.js'
 
 /** OAuth 2.0 refresh-token grant (RFC 6749 §6), with the rotation of RFC 9700 §2.2.2. */
-export function refreshTokenGrant (config: RefreshTokenConfig, clock: Clock): Grant {
-  const endpoint = tokenEndpoint(config, clock)
+export function refreshTokenGrant (config: RefreshTokenConfig, clock: Clock, issuers: Issuers): Grant {
+  const endpoint = tokenEndpoint(config, clock, issuers)
   const isKnown = config.clientId !== undefined && (config.tokenEndpoint ?? config.issuer) !== undefined
   return {
     type: config.type,

@@ -4,6 +4,7 @@ import type { SecretRef, TokenExchangeConfig } from '../../config/config.js'
 import type { Secret } from '../../secret.js'
 import { originOf } from './authorization-server.js'
 import { GrantError, NOTHING_HELD, readSecret, type Grant } from './grant.js'
+import type { Issuers } from './issuers.js'
 import { tokenEndpoint } from './oauth.js'
 
 const GRANT_TYPE = 'urn:ietf:params:oauth:grant-type:token-exchange'
@@ -20,8 +21,8 @@ export type TokenExchanges = (subject: Secret | undefined) => Grant
  * replaced. For the same reason a refresh token in the answer is left aside.
  * @returns makes the grant of one subject; all of them ask the same issuer, which is discovered once
  */
-export function tokenExchangeGrants (config: TokenExchangeConfig, clock: Clock): TokenExchanges {
-  const endpoint = tokenEndpoint(config, clock)
+export function tokenExchangeGrants (config: TokenExchangeConfig, clock: Clock, issuers: Issuers): TokenExchanges {
+  const endpoint = tokenEndpoint(config, clock, issuers)
   return (subject) => ({
     type: config.type,
     kept: false,

@@ -5,8 +5,9 @@ import type { CredentialConfig, RefreshTokenConfig } from '../../../src/config/c
 import { loadConfigText } from '../../../src/config/load.js'
 import { authorizationServer } from '../../../src/credential/grants/authorization-server.js'
 import { customGrant, type CredentialAnswer, type CredentialRequest } from '../../../src/credential/grants/custom.js'
-import type { GrantError, Issued } from '../../../src/credential/grants/grant.js'
-import { grantFor } from '../../../src/credential/grants/index.js'
+import type { Grant, GrantError, Issued } from '../../../src/credential/grants/grant.js'
+import { Grants } from '../../../src/credential/grants/index.js'
+import { Issuers } from '../../../src/credential/grants/issuers.js'
 import { askTokenEndpoint, retryAfter } from '../../../src/credential/grants/token-endpoint.js'
 import { recordName } from '../../../src/credential/record.js'
 import { Secret } from '../../../src/secret.js'
@@ -14,6 +15,7 @@ import { manualClock, settled, type ManualClock } from '../../helpers/manual-clo
 import { gate, mint, startTokenServer } from '../../helpers/tokens.js'
 
 const now = (): number => Date.now()
+const grantFor = (config: CredentialConfig, clock: ManualClock): Grant => new Grants(clock).of(config, { principal: 'alice', upstream: 'tools' })
 
 t.test('row 15: an endpoint that does not answer in time is told, wherever it stops', async (t) => {
   const silent = await startTokenServer(t, () => 'hang')
@@ -62,7 +64,7 @@ t.test('discovery: metadata that is none, and metadata of another issuer, are to
     [/oauth-authorization-server/, { issuer: 5 }, /: its metadata is not what RFC 8414 asks for: /],
   ] as const) {
     const server = await startTokenServer(t, ({ path }) => where.test(path) ? { body: metadata } : { status: 404 })
-    await t.rejects(authorizationServer({ tokenEndpoint: undefined, issuer: new URL(server.origin) } as never, manualClock()).known(), { name: 'GrantError', message: reason })
+    await t.rejects(authorizationServer({ tokenEndpoint: undefined, issuer: new URL(server.origin) } as never, new Issuers(manualClock())).known(), { name: 'GrantError', message: reason })
   }
 })
 

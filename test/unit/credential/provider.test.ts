@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { acquire } from '../../../src/credential/acquire.js'
 import { GrantError, type Grant, type Held, type Issued } from '../../../src/credential/grants/grant.js'
+import { Grants } from '../../../src/credential/grants/index.js'
 import { Principals } from '../../../src/credential/principals.js'
 import { Provider } from '../../../src/credential/provider.js'
 import { recordName, seedDigest } from '../../../src/credential/record.js'
@@ -270,6 +271,7 @@ t.test('row 55: at the start, an issuer that hangs holds up neither other issuer
     complete: unasked,
     vault: vaultOf(memoryStore()),
     clock,
+    grants: new Grants(clock),
     emit: () => {}
   })
   await principals.load()
@@ -289,7 +291,7 @@ t.test('row 55: a start that is broken off begins no more', async (t) => {
   let read = 0
   const opened = gate()
   const token = { source: 's', read: async () => { read++; await opened.opened; return new Secret('t') } }
-  const principals = new Principals({ configured: Array.from({ length: 20 }, (_, nth) => ({ id: `p${nth}`, tools: undefined, credentials: new Map([['tools', { type: 'api_token' as const, token }]]) })), complete: unasked, vault: vaultOf(memoryStore()), clock, emit: () => {} })
+  const principals = new Principals({ configured: Array.from({ length: 20 }, (_, nth) => ({ id: `p${nth}`, tools: undefined, credentials: new Map([['tools', { type: 'api_token' as const, token }]]) })), complete: unasked, vault: vaultOf(memoryStore()), clock, grants: new Grants(clock), emit: () => {} })
   await principals.load()
   const warming = principals.warm()
   await settled()

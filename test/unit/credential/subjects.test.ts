@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { loadConfigText } from '../../../src/config/load.js'
 import type { CredentialSource } from '../../../src/credential/credential.js'
+import { Grants } from '../../../src/credential/grants/index.js'
 import { Subjects } from '../../../src/credential/subjects.js'
 import type { Caller } from '../../../src/exchange.js'
 import { Secret } from '../../../src/secret.js'
@@ -44,7 +45,7 @@ ${options.principals ?? ''}`, { env: {} })
     write: async () => t.fail('nothing of it is kept in the state') as never,
   }, new Seal(StateKey.random()))
   const events: ValetEvent[] = []
-  const subjects = new Subjects({ config, vault, clock, emit: (event) => events.push(event), ...(options.most === undefined ? {} : { most: options.most }) })
+  const subjects = new Subjects({ config, vault, clock, grants: new Grants(clock), emit: (event) => events.push(event), ...(options.most === undefined ? {} : { most: options.most }) })
   t.teardown(async () => await subjects.close())
   return {
     clock,
