@@ -70,6 +70,8 @@ export interface GivenCredential {
   readonly client_auth?: string
   readonly scope?: string
   readonly resource?: string
+  /** Of `client_credentials`. */
+  readonly audience?: string
 }
 
 export interface PrincipalInfo {

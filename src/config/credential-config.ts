@@ -63,6 +63,8 @@ export interface RefreshTokenConfig extends TokenEndpointConfig {
 
 export interface ClientCredentialsConfig extends TokenEndpointConfig {
   readonly type: 'client_credentials'
+  /** What the issuer calls the service that the token is for: a parameter of its own making, as Auth0 has it. */
+  readonly audience: string | undefined
 }
 
 /** RFC 8693. Token types are URIs. */

@@ -12,7 +12,7 @@ export function maskCredential (credential: CredentialConfig): Record<string, un
     case 'refresh_token':
       return { type, ...maskClient(credential), ...some('refresh_token', credential.refreshToken), ...some('access_token', credential.accessToken) }
     case 'client_credentials':
-      return { type, ...maskClient(credential) }
+      return { type, ...maskClient(credential), ...given('audience', credential.audience) }
     case 'token_exchange':
       return {
         type,

@@ -22,7 +22,7 @@ export function resolveCredential (raw: RawCredential, url: URL, written: string
     case 'json_refresh':
       return resolveJsonRefresh(raw, env)
     case 'client_credentials':
-      return { type: 'client_credentials', ...client() }
+      return { type: 'client_credentials', ...client(), audience: raw.audience }
     case 'token_exchange':
       return {
         type: 'token_exchange',

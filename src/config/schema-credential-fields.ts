@@ -39,17 +39,19 @@ const oauthClient = {
   resource: text('resource', 'Resource indicator (RFC 8707), or none for issuers that refuse one. Default: the upstream\'s url.'),
 }
 
+const audience = text('headerText', 'The name of the service that the token is for, as the issuer knows it. With it, resource is sent only where it is given here.')
+
 /** What a credential of each type may say, beside its type. */
 export const FIELDS: Record<CredentialType, Record<string, object>> = {
   api_token: { token: secret('The token. It is never refreshed; a rotated file is picked up when the upstream refuses the old one.') },
   refresh_token: { ...oauthClient, refresh_token: refreshToken, access_token: accessToken },
-  client_credentials: oauthClient,
+  client_credentials: { ...oauthClient, audience },
   token_exchange: {
     ...oauthClient,
     subject_token: secret('The token that is exchanged. Default: the JWT that the caller presents (callers.jwt).'),
     subject_token_type: tokenType('What the subject_token is.', { default: 'access_token' }),
     requested_token_type: tokenType('What is asked for. Default: the issuer chooses, which is an access token as a rule.'),
-    audience: text('headerText', 'The name of the service that the token is for, as the issuer knows it. With it, resource is sent only where it is given here.'),
+    audience,
     actor_token: secret('The token of whoever acts for the subject.'),
     actor_token_type: tokenType('What the actor_token is.', { default: 'access_token' }),
   },

@@ -119,6 +119,13 @@ t.test('client_credentials: the client\'s secret goes in the way that the config
   }
 })
 
+t.test('client_credentials: an audience is sent where the issuer wants one, and then no resource that nobody named', async (t) => {
+  const server = await startTokenServer(t, ({ form }) => form.get('audience') === 'tools' ? granted() : { status: 403, body: { error: 'access_denied' } })
+  const sidecar = await startSidecar(t, oneUpstream(nowhere, `{ type: client_credentials, token_endpoint: "${server.endpoint}", client_id: c, client_secret: { env: S }, audience: tools }`), { env: { S: mint('s') }, clock: manualClock() })
+  t.match(await sidecar.until(isRefresh), { outcome: 'ok' })
+  t.notOk(server.requests[0]?.form.has('resource'))
+})
+
 t.test('client_credentials: invalid_grant ends nothing, as there is no grant that a person could renew', async (t) => {
   const clock = manualClock()
   const server = await startTokenServer(t, (_request, nth) => nth === 1 ? { status: 400, body: { error: 'invalid_grant' } } : granted())

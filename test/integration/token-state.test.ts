@@ -111,6 +111,19 @@ t.test('row 10: a token that was kept for a resource is not sent once none is to
   t.same(issuer.requests.map(({ form }) => form.get('resource')), [`${upstream.origin}/mcp`, null])
 })
 
+t.test('row 10: a token that was kept for one audience is not sent to another', async (t) => {
+  const folder = join(t.testdir(), 'state')
+  const issued: string[] = []
+  const server = await startTokenServer(t, () => ({ body: { access_token: issued[issued.push(mint()) - 1], token_type: 'Bearer', expires_in: 600 } }))
+  const upstream = await startUpstream(t)
+  for (const [audience, nth] of [['', 0], ['', 0], ['audience: a', 1], ['audience: b', 2], ['audience: b', 2]] as const) {
+    await once(t, lmdb(folder) + oneUpstream(upstream.origin, `{ type: client_credentials, token_endpoint: "${server.endpoint}", client_id: c, client_secret: { env: S }, resource: none, ${audience} }`), { env: { S: 'secret' } }, async (sidecar) => {
+      await callOf(sidecar)
+      t.equal(bearerOf(upstream.seen.at(-1)), issued[nth])
+    })
+  }
+})
+
 /** A product's own refresh endpoint, whose tokens say for which tenant they are; refresh tokens rotate. */
 async function startTenants (t: Test) {
   const served: Array<{ tenant: string, by: string }> = []

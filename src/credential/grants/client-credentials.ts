@@ -14,6 +14,6 @@ export function clientCredentialsGrant (config: ClientCredentialsConfig, clock: 
     terms: termsOf(config),
     asks: originOf(config),
     seed: async () => NOTHING_HELD,
-    exchange: async () => await endpoint.request({ grantType: config.type }),
+    exchange: async () => await endpoint.request({ grantType: config.type, parameters: { audience: config.audience } }),
   }
 }

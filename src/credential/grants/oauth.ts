@@ -56,8 +56,8 @@ export function tokenEndpoint (config: TokenEndpointConfig, clock: Clock, issuer
 }
 
 /** What the tokens of this client are good for. */
-export function termsOf (config: TokenEndpointConfig & { readonly type: string }): string {
-  return JSON.stringify([config.type, config.tokenEndpoint?.href ?? config.issuer?.href, config.clientId, config.scope ?? null, config.resource])
+export function termsOf (config: TokenEndpointConfig & { readonly type: string, readonly audience?: string | undefined }): string {
+  return JSON.stringify([config.type, config.tokenEndpoint?.href ?? config.issuer?.href, config.clientId, config.scope ?? null, config.resource, ...(config.audience === undefined ? [] : [config.audience])])
 }
 
 /** A grant's own parameters, and those that every grant here may add: scope (RFC 6749 §3.3) and resource (RFC 8707). */

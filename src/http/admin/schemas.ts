@@ -99,6 +99,7 @@ export const GivenCredentialSchema = Type.Object({
   client_auth: Type.Optional(Type.String({ pattern: '^[a-z_]{1,40}$', description: 'How the client authenticates.', errorMessage: 'expected a method such as client_secret_basic' })),
   scope: Type.Optional(text('scope', 'Scopes, with spaces between them.')),
   resource: Type.Optional(text('resource', 'Resource indicator (RFC 8707), or none for issuers that refuse one. Default: the upstream\'s url.')),
+  audience: Type.Optional(text('headerText', 'Of client_credentials: the name of the service that the token is for, as the issuer knows it.')),
 }, { $id: 'GivenCredential', ...CLOSED, description: 'The keys of a credential in the config, over the upstream\'s defaults, with the values themselves where secrets are.' })
 
 export const GivenPrincipalSchema = Type.Object({

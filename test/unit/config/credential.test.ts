@@ -54,7 +54,9 @@ t.test('resource: none sends none, for each type that has one, over the default 
 })
 
 t.test('client_credentials', async (t) => {
-  t.match(credential(`{ type: client_credentials, ${OAUTH}, client_secret: { env: S } }`), { type: 'client_credentials', clientAuth: 'client_secret_basic' })
+  t.match(credential(`{ type: client_credentials, ${OAUTH}, client_secret: { env: S } }`), { type: 'client_credentials', clientAuth: 'client_secret_basic', audience: undefined })
+  t.hasStrict(credential(`{ type: client_credentials, ${OAUTH}, client_secret: { env: S }, audience: tools }`), { audience: 'tools', resource: undefined })
+  t.match(credential(`{ type: client_credentials, ${OAUTH}, client_secret: { env: S }, audience: tools, resource: "https://r" }`), { audience: 'tools', resource: 'https://r' })
 })
 
 t.test('refresh_token, before anybody has logged in', async (t) => {

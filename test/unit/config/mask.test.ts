@@ -92,6 +92,12 @@ t.test('that no resource is sent is shown, and reads back', async (t) => {
   t.strictSame(effectiveConfig(load(stringify(shown))), shown)
 })
 
+t.test('an audience is shown, and that it stands in for a resource reads back', async (t) => {
+  const shown = effectiveConfig(load('upstreams: { tools: { url: "https://h/mcp" } }\nprincipals: { a: { credentials: { tools: { type: client_credentials, issuer: "https://i", client_id: c, client_secret: { env: S }, audience: tools } } } }'))
+  t.match(shown, { principals: { a: { credentials: { tools: { audience: 'tools', resource: undefined } } } } })
+  t.strictSame(effectiveConfig(load(stringify(shown))), shown)
+})
+
 t.test('what the example has in effect reads back', async (t) => {
   const shown = effectiveConfig(load(readFileSync('config/valet.yaml', 'utf8')))
   t.strictSame(effectiveConfig(load(stringify(shown))), shown)
