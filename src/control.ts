@@ -67,6 +67,8 @@ export interface GivenCredential {
   readonly issuer?: string
   readonly client_id?: string
   readonly client_secret?: string
+  /** When the client_secret ends, seconds since the epoch; 0 where it does not (RFC 7591 §3.2.1). */
+  readonly client_secret_expires_at?: number
   readonly client_auth?: string
   readonly scope?: string
   readonly resource?: string

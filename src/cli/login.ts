@@ -43,6 +43,7 @@ export async function runLogin (options: LoginVerbOptions, terminal: Terminal): 
       if (plan.replaces !== undefined) person.tell(`Note: from then on this login counts for ${printable(plan.principal)} at ${plan.upstream.name}, and not the ${plan.replaces} of the config.`)
       const result = await login(plan, { clock: systemClock, person, save: keeper.save, stop: options.stop, redirectPort, timeoutMs })
       if (!result.refreshToken) warn(NO_REFRESH_TOKEN)
+      if (result.secretExpiresAt !== undefined) warn(secretEnds(new Date(result.secretExpiresAt).toISOString()))
       terminal.out(options.json === true ? asJson(plan, result, keeper.where, terminal) : asText(plan, result, keeper.where))
       return 0
     } finally {
@@ -52,6 +53,10 @@ export async function runLogin (options: LoginVerbOptions, terminal: Terminal): 
     terminal.err(`${terminal.palette.bad('error')}: ${sentenceOf(error, options.config)}\n`)
     return 1
   }
+}
+
+function secretEnds (date: string): string {
+  return `the client that the issuer registered has a secret that ends at ${date} (${relative(date, systemClock.now())}). From then on nothing is renewed: log in again before, with a client that is registered anew.`
 }
 
 function timeoutOf (text: string): number {
@@ -115,6 +120,7 @@ function asJson ({ principal, upstream }: Plan, result: LoggedIn, where: string,
     resource: result.resource ?? null,
     expires_at: result.expiresAt === undefined ? null : new Date(result.expiresAt).toISOString(),
     refresh_token: result.refreshToken,
+    client_secret_expires_at: result.secretExpiresAt === undefined ? null : new Date(result.secretExpiresAt).toISOString(),
     kept: where,
   }, isTerminal ? 2 : undefined) + '\n'
 }

@@ -28,6 +28,8 @@ export interface TokenEndpointConfig {
   readonly clientId: string | undefined
   readonly clientSecret: SecretRef | undefined
   readonly clientAuth: ClientAuthMethod
+  /** When the clientSecret ends, milliseconds since the epoch, where whoever put it said so (RFC 7591 §3.2.1). */
+  readonly clientSecretExpiresAt?: number
   /** With `private_key_jwt` only. */
   readonly clientKey?: SigningKeyConfig | undefined
   readonly scope: string | undefined

@@ -28,7 +28,7 @@ export function credentialCompleter (raw: RawConfig, env: NodeJS.ProcessEnv): Co
   return (name, given) => {
     const upstream = Object.hasOwn(raw.upstreams, name) ? raw.upstreams[name] : undefined
     if (upstream === undefined) throw new ControlError('ERR_REQUEST_INVALID', [{ path: '', message: `there is no upstream of this name; there are: ${Object.keys(raw.upstreams).join(', ')}` }])
-    const { expires_in: _, ...rest } = given
+    const { expires_in: _, client_secret_expires_at: __, ...rest } = given
     const own = Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, isSecretKey(key) ? PLACE : value])) as RawCredential
     const merged = mergeCredential(upstream.credential, own as Record<string, unknown>) as RawCredential
     const findings = findingsOf(name, upstream, own, merged)
@@ -62,7 +62,8 @@ const FIELDS = { token: 'token', refresh_token: 'refreshToken', access_token: 'a
 
 function withValues (config: CredentialConfig, given: GivenCredential): CredentialConfig {
   const refs = SECRETS.flatMap((key) => given[key] === undefined ? [] : [[FIELDS[key], valueRef(key, given[key])] as const])
-  return { ...config, ...Object.fromEntries(refs) }
+  const { client_secret: secret, client_secret_expires_at: ends = 0 } = given
+  return { ...config, ...Object.fromEntries(refs), ...(secret === undefined || ends === 0 ? {} : { clientSecretExpiresAt: ends * 1000 }) }
 }
 
 function valueRef (key: string, value: string): SecretRef {

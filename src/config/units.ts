@@ -3,6 +3,9 @@ import { ValueError } from './problem.js'
 /** The longest delay that setTimeout takes, 24.8 days; above it Node fires at once. */
 export const MAX_DURATION_MS = 2 ** 31 - 1
 
+/** Seconds since the epoch: the last one of the year 9999, beyond which RFC 3339 has no dates. */
+export const LATEST_SECOND = 253_402_300_799
+
 const DURATION_UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 const SIZE_UNITS = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const
 

@@ -1,5 +1,8 @@
 import * as oauth from 'oauth4webapi'
 import type { SecretRef } from '../config/config.js'
+import { readable } from '../config/raw.js'
+import { LATEST_SECOND } from '../config/units.js'
+import { readScope } from '../config/values.js'
 import { Secret } from '../secret.js'
 import { VERSION } from '../version.js'
 import { asFetch, type Asking } from './ask.js'
@@ -14,6 +17,15 @@ export interface LoginClient {
   readonly proof: ClientProof
   /** A secret that is to be kept with the tokens, as no default of the config brings it back. */
   readonly keep: SecretRef | undefined
+  /** What a registration gave that may end, or be less than was asked for (RFC 7591 §3.2.1). */
+  readonly registered?: Registered
+}
+
+export interface Registered {
+  /** When the kept secret ends, seconds since the epoch. */
+  readonly secretExpiresAt: number | undefined
+  /** What the client may ask for, where that was said. */
+  readonly scope: string | undefined
 }
 
 /**
@@ -77,5 +89,11 @@ function registered (issuer: URL, client: oauth.OmitSymbolProperties<oauth.Clien
     throw new LoginError(`the issuer ${shown(issuer)} registered a client that cannot be used from here: register one there by hand, and name it with --client-id`)
   }
   const keep = secret === undefined || auth === 'none' ? undefined : { source: 'registration', read: async () => secret }
-  return { id, from: 'registration', proof: { clientSecret: keep, clientAuth: auth }, keep }
+  const secretExpiresAt = keep === undefined ? undefined : endOf(client.client_secret_expires_at)
+  return { id, from: 'registration', proof: { clientSecret: keep, clientAuth: auth }, keep, registered: { secretExpiresAt, scope: typeof client.scope === 'string' ? readable(client.scope, readScope) : undefined } }
+}
+
+/** 0 is for a secret that does not end; what is no date here is likely in milliseconds, and would be a guess. */
+function endOf (seconds: unknown): number | undefined {
+  return typeof seconds === 'number' && seconds > 0 && seconds <= LATEST_SECOND ? Math.floor(seconds) : undefined
 }

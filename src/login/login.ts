@@ -12,7 +12,7 @@ import { LoginError, shown } from './problem.js'
 import { discoverResource, type ProtectedResource } from './protected-resource.js'
 import { redeem } from './redeem.js'
 import { openRedirect, type Redirect } from './redirect.js'
-import { scopeToAsk } from './scope.js'
+import { scopeOf, scopeToAsk } from './scope.js'
 
 /** Who sits at the terminal. */
 export interface Person {
@@ -47,6 +47,8 @@ export interface LoggedIn {
   /** Of the access token, milliseconds since the epoch. */
   readonly expiresAt: number | undefined
   readonly refreshToken: boolean
+  /** When the secret ends that the client was registered with, milliseconds since the epoch. */
+  readonly secretExpiresAt: number | undefined
 }
 
 /**
@@ -70,8 +72,10 @@ export async function login (plan: Plan, options: LoginOptions): Promise<LoggedI
     port: options.redirectPort, state, onStray: () => person.tell('An answer came that does not belong to this login, and was ignored.'),
   })
   try {
-    const scope = scopeToAsk(plan.scope, described?.scope, known.server)
-    const client = await loginClient(plan.client, issuer, known, { redirectUri: redirect.uri, scope }, stop)
+    const wanted = scopeToAsk(plan.scope, described?.scope, known.server)
+    const client = await loginClient(plan.client, issuer, known, { redirectUri: redirect.uri, scope: wanted }, stop)
+    const { scope, dropped } = scopeOf(wanted, plan.scope, client.registered?.scope)
+    if (dropped.length > 0) person.tell(`Note: the issuer registered the client without the scope ${dropped.join(' ')}, so that is not asked for.`)
     const resource = spelt(plan.resource, described)
     const attempt: Attempt = { issuer, known, client, redirectUri: redirect.uri, scope, resource, state, verifier: generateRandomCodeVerifier() }
     tellFound(attempt, person)
@@ -123,6 +127,7 @@ async function visit (plan: Plan, attempt: Attempt, redirect: Redirect, { clock,
     if (stop.aborted) throw cancelled()
     await save(plan.principal, plan.upstream.name, await givenCredential(attempt, tokens, clock.now()))
     await redirect.show('Logged in', 'You can close this window and go back to the terminal.')
+    const ends = attempt.client.registered?.secretExpiresAt
     return {
       issuer: attempt.known.server.issuer,
       clientId: attempt.client.id,
@@ -131,6 +136,7 @@ async function visit (plan: Plan, attempt: Attempt, redirect: Redirect, { clock,
       resource: attempt.resource,
       expiresAt: tokens.issued.expiresAt,
       refreshToken: tokens.issued.refreshToken !== undefined,
+      secretExpiresAt: ends === undefined ? undefined : ends * 1000,
     }
   } catch (error) {
     await redirect.show('Not logged in', error instanceof LoginError ? `${error.message}.` : 'The terminal says why.')

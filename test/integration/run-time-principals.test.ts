@@ -8,8 +8,9 @@ import { lmdbStore } from '../../src/state/lmdb.js'
 import { call, errorCode } from '../helpers/call.js'
 import { manualClock } from '../helpers/manual-clock.js'
 import { door, eventually, freshToken } from '../helpers/peers.js'
+import { manualClock } from '../helpers/manual-clock.js'
 import { startSidecar, type StartOptions, type TestSidecar } from '../helpers/sidecar.js'
-import { startOpaqueIssuer, type OpaqueIssuer } from '../helpers/tokens.js'
+import { mint, startOpaqueIssuer, startTokenServer, type OpaqueIssuer } from '../helpers/tokens.js'
 import { answerJson, guarded, startUpstream, type Answer, type TestUpstream } from '../helpers/upstream.js'
 
 interface Scene { readonly upstream: TestUpstream, readonly issuer: Issuer, readonly good: Set<string>, start (options?: StartOptions): Promise<TestSidecar> }
@@ -314,6 +315,25 @@ for (const [what, principals, code] of [
     t.match(await refreshing, { name: 'ControlError', code })
   })
 }
+
+t.test('P3: a client that is refused once its secret has ended is told as such, after a restart, too', async (t) => {
+  const clock = manualClock()
+  const ends = Math.floor(clock.now() / 1000) + 1_000
+  const server = await startTokenServer(t, () => ({ status: 401, body: { error: 'invalid_client' } }))
+  const yaml = `state: { driver: lmdb, path: "${t.testdir()}/state" }\nupstreams: { tools: { url: "http://127.0.0.1:1/mcp" } }`
+  const first = await startSidecar(t, yaml, { clock })
+  const whyRefused = async ({ credentials }: typeof first): Promise<unknown> => await credentials.refresh('alice', 'tools').catch((error: { details: unknown }) => error.details)
+  await first.principals.putCredential('alice', 'tools', {
+    type: 'refresh_token', token_endpoint: server.endpoint, client_id: 'registered', client_secret: mint('s'), client_secret_expires_at: ends, access_token: mint(), refresh_token: mint('rt'),
+  })
+  t.match(await whyRefused(first), [{ message: /invalid_client: check client_id/ }])
+  await first.close()
+  clock.jump(1_000_000)
+  const second = await startSidecar(t, yaml, { clock })
+  t.match(await whyRefused(second), [{ message: `invalid_client: the client's secret ended at ${new Date(ends * 1000).toISOString()}: log in again, with a client that is registered anew` }])
+  t.match(second.credentials.list(), [{ error: /the client's secret ended at/ }])
+  t.equal(server.requests.length, 2, 'that it counts is for the issuer to say')
+})
 
 t.test('P3: a principal that is deleted while its first token is waited for was put', async (t) => {
   const { sidecar, issuer, hold, go } = await heldUp(t)

@@ -44,7 +44,7 @@ export function tokenEndpoint (config: TokenEndpointConfig, clock: Clock, issuer
     audience: async () => (await server.known()).issuer,
     async request (asked) {
       const [as, authentication] = await Promise.all([server.known(), clientAuthentication(config, clock)])
-      return await issue(asked, clock, async (options) => {
+      return await issue(asked, lapsed(config, clock.now()), clock, async (options) => {
         const response = await oauth.genericTokenEndpointRequest(as, client, authentication, asked.grantType, parametersOf(config, asked), options)
         return await oauth.processGenericTokenEndpointResponse(as, client, response, { recognizedTokenTypes: { n_a: () => {} } })
       }).catch((error: unknown) => {
@@ -68,9 +68,10 @@ function parametersOf ({ scope, resource }: TokenEndpointConfig, { parameters }:
 
 /**
  * Makes one token request and takes its answer in.
+ * @param refusedClient as in `AskOptions`
  * @param request is given options that bring our own bounded fetch. Plain http is the config's to allow, and it did.
  */
-async function issue (asked: TokenRequest, clock: Clock, request: (options: oauth.TokenEndpointRequestOptions) => Promise<oauth.TokenEndpointResponse>): Promise<Issued> {
+async function issue (asked: TokenRequest, refusedClient: string | undefined, clock: Clock, request: (options: oauth.TokenEndpointRequestOptions) => Promise<oauth.TokenEndpointResponse>): Promise<Issued> {
   const requestedAt = clock.now()
   let body: Record<string, unknown> | undefined
   let rotated: unknown
@@ -79,7 +80,7 @@ async function issue (asked: TokenRequest, clock: Clock, request: (options: oaut
       [oauth.allowInsecureRequests]: true,
       [oauth.customFetch]: async (url: string, options: object) => {
         asked.mayAsk?.()
-        const { refresh_token: next, ...rest } = tidied(await askTokenEndpoint(url, options, { now: () => clock.now(), refused: asked.refused }))
+        const { refresh_token: next, ...rest } = tidied(await askTokenEndpoint(url, options, { now: () => clock.now(), refused: asked.refused, refusedClient }))
         body = rest
         if (asked.refreshes === true) rotated = next
         return Response.json(body)
@@ -100,6 +101,12 @@ async function issue (asked: TokenRequest, clock: Clock, request: (options: oaut
     const reason = error instanceof GrantError ? error.reason : typeof body.access_token === 'string' ? NO_BEARER : NO_TOKEN
     throw new GrantError('unavailable', reason, { rotated: rotatedIn(rotated) })
   }
+}
+
+/** Why an issuer may refuse the client, where its secret has ended. It is asked all the same: it may have prolonged it, or its clock be right. */
+function lapsed ({ clientSecretExpiresAt }: TokenEndpointConfig, now: number): string | undefined {
+  if (clientSecretExpiresAt === undefined || now < clientSecretExpiresAt) return undefined
+  return `the client's secret ended at ${new Date(clientSecretExpiresAt).toISOString()}: log in again, with a client that is registered anew`
 }
 
 /** The library lets DPoP tokens pass (RFC 9449), which are of no use without their key. */

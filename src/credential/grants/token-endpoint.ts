@@ -28,6 +28,8 @@ export interface AskOptions {
    * anything, as there is no grant that a person could give anew.
    */
   readonly refused?: string | undefined
+  /** What to look at where the client is refused: the end of a sentence. */
+  readonly refusedClient?: string | undefined
 }
 
 /**
@@ -57,7 +59,7 @@ export async function askTokenEndpoint (url: string, question: Question, options
   if (failed !== undefined && OVER.has(failed) && decided && refused === undefined) throw new GrantError('revoked', `the issuer answered ${failed} (HTTP ${status})`)
   if (failed !== undefined || !(status >= 200 && status < 300)) {
     const word = failed === undefined ? 'no OAuth error' : KNOWN_ERRORS.has(failed) ? failed : 'an error code of its own'
-    throw new GrantError('unavailable', `${whom} answered HTTP ${status} with ${word}${hint(status, failed, refused)}`, {
+    throw new GrantError('unavailable', `${whom} answered HTTP ${status} with ${word}${hint(status, failed, options)}`, {
       retryAfter: retryAfter(headers['retry-after'], now()),
       gone: failed === undefined && GONE.has(status),
     })
@@ -66,10 +68,10 @@ export async function askTokenEndpoint (url: string, question: Question, options
   return body
 }
 
-function hint (status: number, error: string | undefined, refused: string | undefined): string {
+function hint (status: number, error: string | undefined, { refused, refusedClient = 'check client_id, client_auth and client_secret or client_key' }: AskOptions): string {
   // RFC 8693 §2.2.2 has invalid_request for a token that is not accepted.
   if (refused !== undefined && (error === 'invalid_grant' || error === 'invalid_request')) return `: ${refused}`
-  if (error === 'invalid_client' || error === 'unauthorized_client') return ': check client_id, client_auth and client_secret or client_key'
+  if (error === 'invalid_client' || error === 'unauthorized_client') return `: ${refusedClient}`
   if (error === 'invalid_target') return ': set resource to what the issuer knows, or to none; an audience must be one that it knows, too'
   if (error === 'invalid_scope') return ': check scope, resource and audience'
   if (status >= 300 && status < 400) return ': a redirect is never followed, so name the endpoint it leads to'

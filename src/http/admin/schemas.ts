@@ -3,6 +3,7 @@ import type { GivenCredential, GivenPrincipal } from '../../control.js'
 import { BEARER_EXPECTED, BEARER_PATTERN, LONGEST_TOKEN, PRINTABLE_PATTERN } from '../../config/bearer-token.js'
 import { GIVEN_TYPES } from '../../config/given-credential.js'
 import { record, text } from '../../config/schema-parts.js'
+import { LATEST_SECOND } from '../../config/units.js'
 import { LARGEST_PAGE, USUAL_PAGE } from './page.js'
 import { LONGEST_TTL, TTL_EXPECTED } from './ttl.js'
 
@@ -96,6 +97,9 @@ export const GivenCredentialSchema = Type.Object({
   issuer: Type.Optional(text('issuer', 'The authorization server\'s issuer identifier (RFC 8414). This or token_endpoint.')),
   client_id: Type.Optional(text('headerText', 'The client that the token was issued to.')),
   client_secret: Type.Optional(printable(4096, 'a client secret', 'The client\'s secret.')),
+  client_secret_expires_at: Type.Optional(Type.Integer({
+    minimum: 0, maximum: LATEST_SECOND, description: 'When client_secret ends, in seconds since the epoch, as the issuer said when it registered the client (RFC 7591); 0: never.', errorMessage: `expected a whole number of seconds since 1970, from 0 to ${LATEST_SECOND}`,
+  })),
   client_auth: Type.Optional(Type.String({ pattern: '^[a-z_]{1,40}$', description: 'How the client authenticates.', errorMessage: 'expected a method such as client_secret_basic' })),
   scope: Type.Optional(text('scope', 'Scopes, with spaces between them.')),
   resource: Type.Optional(text('resource', 'Resource indicator (RFC 8707), or none for issuers that refuse one. Default: the upstream\'s url.')),

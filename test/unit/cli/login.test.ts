@@ -5,7 +5,7 @@ import { runLogin, type LoginVerbOptions } from '../../../src/cli/login.js'
 import { createPalette } from '../../../src/cli/terminal.js'
 import { call } from '../../helpers/call.js'
 import { callbackOf } from '../../helpers/login.js'
-import { challenge, RESOURCE_PATH, startLoginPeer, type LoginPeer } from '../../helpers/login-peer.js'
+import { answer as answering, challenge, RESOURCE_PATH, startLoginPeer, type LoginPeer } from '../../helpers/login-peer.js'
 import { eventually } from '../../helpers/peers.js'
 import { startSidecar } from '../../helpers/sidecar.js'
 import { answerJson } from '../../helpers/upstream.js'
@@ -89,6 +89,7 @@ t.test('a script reads it as JSON, without tokens', async (t) => {
       resource: peer.mcp,
       expires_at: /^20.*Z$/,
       refresh_token: true,
+      client_secret_expires_at: null,
       kept: `in the state (${state})`,
     })
   }
@@ -113,6 +114,20 @@ t.test('an access token alone is kept with a warning', async (t) => {
   const sidecar = await startSidecar(t, yaml)
   t.match(sidecar.credentials.list(), [{ principal: 'alice', upstream: 'tools', type: 'refresh_token', source: 'api' }])
   t.equal((await call(`${sidecar.proxyUrl}/tools/mcp`, { key: await sidecar.keyFor('alice') })).status, 200)
+})
+
+t.test('a secret that ends is warned of', async (t) => {
+  const ends = Math.floor(Date.now() / 1000) + 100 * 86_400 + 60
+  const date = new Date(ends * 1000).toISOString()
+  const peer = await startLoginPeer(t, () => ({ '/register': answering(201, { client_id: 'made', client_secret: 'hush', client_secret_expires_at: ends }) }))
+  const { file } = configFor(t, peer.mcp)
+  const verbs = [start(t, file), start(t, file, { json: true })]
+  for (const verb of verbs) {
+    await answer(verb, peer)
+    t.equal(await verb.exit, 0)
+    t.match(verb.said.err, `warning: the client that the issuer registered has a secret that ends at ${date} (in 100 d). From then on nothing is renewed: log in again before,`)
+  }
+  t.match(JSON.parse(verbs[1]?.said.out as string), { client_secret_expires_at: date })
 })
 
 t.test('a login in place of what the config has is told', async (t) => {

@@ -184,7 +184,7 @@ t.test('a principal is put as it was given', async (t) => {
       },
     }),
   })
-  const credential = { type: 'refresh_token', access_token: mintToken(), expires_in: 3600, refresh_token: mintToken('rt'), client_id: 'app', client_secret: mintToken(), client_auth: 'client_secret_post', issuer: 'https://id.example', scope: 'a b', resource: 'https://mcp.example/mcp' }
+  const credential = { type: 'refresh_token', access_token: mintToken(), expires_in: 3600, refresh_token: mintToken('rt'), client_id: 'app', client_secret: mintToken(), client_secret_expires_at: 1_900_000_000, client_auth: 'client_secret_post', issuer: 'https://id.example', scope: 'a b', resource: 'https://mcp.example/mcp' }
   const put = await ask(admin, 'PUT', '/v1/principals/alice', { payload: { credentials: { tools: credential, other: {} } } })
   t.same([put.status, put.json()], [200, { ...info, tools: null }])
   await ask(admin, 'PUT', `/v1/principals/${encodeURIComponent('a/b %é')}`, { payload: { tools: ['x'], credentials: {} } })
@@ -198,9 +198,9 @@ t.test('a principal is put as it was given', async (t) => {
 t.test('a credential that is none is told by its place', async (t) => {
   const admin = adminAlone(t)
   isError(t, await ask(admin, 'PUT', '/v1/principals/alice', { payload: { tools: {} } }), 'ERR_REQUEST_INVALID', [{ path: 'credentials', message: 'is required' }])
-  isError(t, await ask(admin, 'PUT', '/v1/principals/alice', { payload: { credentials: { 'a b': {}, 7: { token: '' }, tools: { expires_in: '1', token_endpoint: 'ftp:x', client_auth: 'X' } } } }), 'ERR_REQUEST_INVALID', [
+  isError(t, await ask(admin, 'PUT', '/v1/principals/alice', { payload: { credentials: { 'a b': {}, 7: { token: '' }, tools: { expires_in: '1', token_endpoint: 'ftp:x', client_auth: 'X', client_secret_expires_at: 1e12 } } } }), 'ERR_REQUEST_INVALID', [
     { path: 'credentials["a b"]', message: /name of an upstream/ }, { path: 'credentials.7.token', message: /RFC 6750/ },
-    { path: 'credentials.tools.expires_in' }, { path: 'credentials.tools.token_endpoint', message: /http/ }, { path: 'credentials.tools.client_auth' },
+    { path: 'credentials.tools.expires_in' }, { path: 'credentials.tools.token_endpoint', message: /http/ }, { path: 'credentials.tools.client_secret_expires_at', message: /whole number of seconds since 1970/ }, { path: 'credentials.tools.client_auth' },
   ])
   isError(t, await ask(admin, 'PUT', '/v1/principals/alice/credentials/tools', { payload: { token: 'a', tokn: 'b' } }), 'ERR_REQUEST_INVALID', [{ path: 'tokn', message: 'unknown key; did you mean "token"?' }])
   isError(t, await ask(admin, 'PUT', '/v1/principals/%0a/credentials/.', { payload: {} }), 'ERR_REQUEST_INVALID', [{ path: 'id' }, { path: 'upstream' }])

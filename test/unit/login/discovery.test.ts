@@ -226,6 +226,34 @@ t.test('a registered client may be given a secret, which is kept with the tokens
   }
 })
 
+t.test('a client that the issuer registers for less asks for less, and the person is told (RFC 7591 §3.2.1)', async (t) => {
+  const registering = (scope: unknown) => startLoginPeer(t, (origin) => ({
+    [RESOURCE_PATH]: { resource: `${origin}/mcp`, authorization_servers: [origin], scopes_supported: ['read', 'write'] },
+    '/register': answer(201, { client_id: 'made', scope }),
+  }))
+  for (const [scope, asked] of [['read', 'read'], ['read write', 'read write'], [undefined, 'read write'], ['', 'read write'], [['read'], 'read write']] as const) {
+    const peer = await registering(scope)
+    const { person } = startLogin(t, oneTool(peer.mcp))
+    t.equal((await person.visited()).searchParams.get('scope'), asked)
+    t.equal(person.lines.includes('Note: the issuer registered the client without the scope write, so that is not asked for.'), asked === 'read')
+  }
+  const { person } = startLogin(t, oneTool((await registering('read')).mcp), { flags: { scope: 'write' } })
+  t.equal((await person.visited()).searchParams.get('scope'), 'write', 'which a person named')
+})
+
+t.test('that a registered secret ends is kept with it and given back', async (t) => {
+  for (const [auth, said, kept] of [
+    ['client_secret_post', 1_900_000_000, 1_900_000_000], ['client_secret_post', 1_900_000_000.5, 1_900_000_000],
+    ['client_secret_post', 0, undefined], ['client_secret_post', 1_900_000_000_000, undefined], ['none', 1_900_000_000, undefined],
+  ] as const) {
+    const peer = await startLoginPeer(t, () => ({ '/register': answer(201, { client_id: 'made', client_secret: 'hush', client_secret_expires_at: said, token_endpoint_auth_method: auth }) }))
+    const { person, saved, result } = startLogin(t, oneTool(peer.mcp))
+    await fetch(callbackOf(await person.visited(), { code: 'x', iss: peer.origin }))
+    t.hasStrict(await result, { secretExpiresAt: kept === undefined ? undefined : kept * 1000 })
+    t.equal(saved[0]?.given.client_secret_expires_at, kept)
+  }
+})
+
 t.test('an announced login that is refused is told (RFC 9126)', async (t) => {
   const announced = (reply: object) => startLoginPeer(t, (origin) => ({
     [ISSUER_PATH]: { ...serverMetadata(origin), require_pushed_authorization_requests: true, pushed_authorization_request_endpoint: `${origin}/par` }, '/par': reply,

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { asksOffline, scopeToAsk } from '../../../src/login/scope.js'
+import { asksOffline, scopeOf, scopeToAsk } from '../../../src/login/scope.js'
 
 const plain = { issuer: 'https://id.example' }
 const offline = { ...plain, scopes_supported: ['openid', 'offline_access'] }
@@ -21,4 +21,15 @@ t.test('a scope that merely has the word in it is another', async (t) => {
   t.equal(asksOffline('no_offline_access'), false)
   t.equal(asksOffline('a offline_access'), true)
   t.equal(asksOffline(undefined), false)
+})
+
+t.test('a client that was registered for less asks for less, but for what a person named', async (t) => {
+  for (const [wanted, named, registered, scope, dropped] of [
+    ['a b', undefined, undefined, 'a b', []],
+    [undefined, undefined, 'a', undefined, []],
+    ['a b', undefined, 'b a c', 'a b', []],
+    ['a b c', undefined, 'c a', 'a c', ['b']],
+    ['a', undefined, 'ab', undefined, ['a']],
+    ['a b offline_access', 'a b', 'a', 'a b', ['offline_access']],
+  ] as const) t.strictSame(scopeOf(wanted, named, registered), { scope, dropped: [...dropped] })
 })
