@@ -126,11 +126,13 @@ export class Flights {
   /** Another process has saved something. Never throws. */
   async notice (): Promise<void> {
     const renewal = this.#renewal
+    const { credential, revoked } = renewal
     const isNew = await renewal.look().catch(() => false)
     if (!isNew || renewal !== this.#renewal || this.#flight !== undefined) return
-    if (renewal.interrupted) return this.#plan(this.#clock.elapsed() + PATIENCE_WITH_OTHERS)
-    this.#failure = undefined
-    this.#planNext()
+    // That others have tried, and failed as well, is no reason to ask an issuer in trouble any sooner.
+    if (renewal.revoked !== revoked || (renewal.credential !== credential && renewal.alive !== undefined)) this.#failure = undefined
+    if (renewal.interrupted) this.#plan(Math.max(this.#clock.elapsed() + PATIENCE_WITH_OTHERS, this.#failure?.retryAt ?? 0))
+    else this.#planNext()
   }
 
   /** Starts nothing more. A renewal under way runs to its end, or the refresh token it has spent would be lost. */

@@ -61,13 +61,13 @@ export class Provider implements CredentialSource {
   async usable (deadline: number): Promise<Credential> {
     const good = this.current()
     if (good !== undefined) return good
-    if (this.#alive() !== undefined) {
+    if (this.#flights.renewal.alive !== undefined) {
       // It is about to expire but still good, so an issuer in trouble must not cost the caller more than a moment.
       const patience = (this.#flights.startedAt ?? this.#clock.elapsed()) + PATIENCE_WHILE_GOOD
-      const there = await this.#within(this.#flights.once('expired'), Math.min(deadline, patience)).catch(() => this.#alive())
+      const there = await this.#within(this.#flights.once('expired'), Math.min(deadline, patience)).catch(() => this.#flights.renewal.alive)
       if (there !== undefined) return there
     }
-    return await this.#renewUntil(() => this.#alive(), 'expired', deadline)
+    return await this.#renewUntil(() => this.#flights.renewal.alive, 'expired', deadline)
   }
 
   async renew (refused: Credential, trigger: RefreshTrigger, deadline: number): Promise<Credential> {
@@ -121,11 +121,6 @@ export class Provider implements CredentialSource {
   /** As `Flights.close`. */
   async close (): Promise<void> {
     await this.#flights.close()
-  }
-
-  #alive (): Credential | undefined {
-    const { credential } = this.#flights.renewal
-    return credential !== undefined && phaseOf(credential, this.#clock.now()) !== 'dead' ? credential : undefined
   }
 
   /**

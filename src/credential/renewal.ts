@@ -48,6 +48,12 @@ export class Renewal {
     return this.#credential
   }
 
+  /** The credential, where it may still be sent. */
+  get alive (): Credential | undefined {
+    const credential = this.#credential
+    return credential !== undefined && phaseOf(credential, this.#clock.now()) !== 'dead' ? credential : undefined
+  }
+
   get revoked (): boolean {
     return this.#record?.revoked === true
   }
@@ -69,7 +75,7 @@ export class Renewal {
    */
   async takeUp (): Promise<boolean> {
     await this.#catchUp()
-    return this.#alive() !== undefined && !this.interrupted
+    return this.alive !== undefined && !this.interrupted
   }
 
   /** Looks what another process has saved. @returns whether it is something new. @throws {GrantError | StateError} */
@@ -99,7 +105,7 @@ export class Renewal {
 
   async #renew (before: Before, trigger: RefreshTrigger, lease: Lease | undefined, attempt: Attempt): Promise<Renewed> {
     const held = await this.#catchUp()
-    const there = this.#alive()
+    const there = this.alive
     const found = before.record === undefined
     // Who asks for it by hand wants another one than was there before.
     if (there !== undefined && there !== before.credential && !this.interrupted && !(found && trigger === 'manual')) return { credential: there, how: found ? 'found' : 'adopted' }
@@ -147,7 +153,7 @@ export class Renewal {
       throw error
     }
     await this.#takeIn(issued, trigger, lease, attempt)
-    const credential = this.#alive()
+    const credential = this.alive
     if (credential === undefined) {
       throw new GrantError('unavailable', 'the token that was given has expired already: check this machine\'s clock, and the issuer\'s')
     }
@@ -190,7 +196,7 @@ export class Renewal {
       return await this.#replace(amended(record, { ...refresh, obtained_at: issued.obtainedAt, expires_at: issued.expiresAt as number }), lease, attempt)
     }
     if (rotated !== record.refresh_token || this.interrupted) await this.#replace(amended(record, refresh), lease, attempt)
-    if (this.#alive() !== undefined) throw new GrantError('unchanged', 'the source still gives the same token')
+    if (this.alive !== undefined) throw new GrantError('unchanged', 'the source still gives the same token')
   }
 
   async #revoke (error: GrantError, trigger: RefreshTrigger, lease: Lease | undefined, attempt: Attempt): Promise<Renewed> {
@@ -203,7 +209,7 @@ export class Renewal {
       await this.#replace(settled(amended(before, { revoked: true })), lease, attempt)
       throw error
     }
-    const there = this.#alive()
+    const there = this.alive
     if (there !== undefined && there.generation !== this.#base + before.generation) return { credential: there, how: 'adopted' }
     if (this.revoked) throw error
     return await this.#exchange(held, trigger, lease, attempt)
@@ -221,14 +227,9 @@ export class Renewal {
     } else if (stored !== undefined) {
       this.#hold(underTerms(stored, this.grant.terms))
     }
-    const credential = this.#alive()
+    const credential = this.alive
     if (credential === undefined) throw new GrantError('unavailable', 'another process has taken over the renewal, and has no token yet')
     return { credential, how: better ? 'adopted' : 'issued' }
-  }
-
-  #alive (): Credential | undefined {
-    const credential = this.#credential
-    return credential !== undefined && phaseOf(credential, this.#clock.now()) !== 'dead' ? credential : undefined
   }
 
   /** Saves it, and only then uses it; where it cannot be saved for now, it is used nevertheless. @throws {LeaseLostError} */

@@ -172,6 +172,70 @@ t.test('P2: who has missed that there is another login takes up no token of the 
   t.not(right.token(), wrong.token())
 })
 
+t.test('row 9: a try of another sidecar that fails, too, brings nobody back to the issuer sooner', async (t) => {
+  const it = scene()
+  const grant = it.login({ refresh: mint('rt') })
+  let [asked, down] = [0, false]
+  const failing: Grant = {
+    ...grant,
+    async exchange (held) {
+      asked++
+      if (down) throw new GrantError('unavailable', 'the issuer answered 503', { retryAfter: 60_000 })
+      return await grant.exchange(held)
+    },
+  }
+  const sidecars = [it.sidecar(failing), it.sidecar(failing)]
+  for (const { provider } of sidecars) await provider.warm()
+  down = true
+  const before = asked
+  // Long enough for the renewal ahead of the expiry of both, and for each to hear of every step of the other.
+  for (let n = 0; n < 90; n++) {
+    await it.clock.advance(n === 0 ? 3_300_000 : 500)
+    for (const { provider } of sidecars) await provider.notice()
+  }
+  t.equal(asked - before, 2, 'each of them is told once when to come back')
+  await it.clock.advance(60_000)
+  t.ok(asked - before > 2, 'and does come back')
+  down = false
+  const [one, two] = sidecars as [typeof sidecars[0], typeof sidecars[0]]
+  await one?.refresh()
+  await two?.provider.notice()
+  t.same([two?.state(), two?.token()], ['valid', one?.token()], 'what another one has got is taken up at once')
+})
+
+t.test('row 9: who is told when to come back does so, though another one was cut off meanwhile', async (t) => {
+  const it = scene()
+  const grant = it.login({ refresh: mint('rt') })
+  let down = false
+  const one = it.sidecar({
+    ...grant,
+    async exchange (held) {
+      if (!down) return await grant.exchange(held)
+      one.way.cut = true
+      throw new GrantError('unavailable', 'the issuer does not answer')
+    },
+  })
+  let asked = 0
+  const two = it.sidecar({
+    ...grant,
+    async exchange (held) {
+      if (++asked === 1) throw new GrantError('unavailable', 'the issuer answered 503', { retryAfter: 60_000 })
+      return await grant.exchange(held)
+    },
+  })
+  await one.provider.warm()
+  await two.provider.warm()
+  await t.rejects(two.refresh(), { message: /503/ })
+  down = true
+  await t.rejects(one.refresh(), { message: /does not answer/ })
+  await one.provider.close()
+  await two.provider.notice()
+  await it.clock.advance(50_000)
+  t.equal(asked, 1)
+  await it.clock.advance(25_000)
+  t.same([asked, two.state()], [2, 'valid'])
+})
+
 t.test('row 22: what needs no refresh token is renewed without its store, too', async (t) => {
   const it = scene()
   const one = it.sidecar(it.login({}, { type: 'client_credentials' }))
