@@ -22,10 +22,14 @@ export interface Failure {
  * where it asks for more; to that a fifth is added at most, or all who were told the same would come back at once.
  * @param now monotonic milliseconds
  * @param random 0 ≤ x < 1
+ * @param untilDead milliseconds for which the token is good that the source gives again and again: with its end another is to
+ *   be had, from many an issuer that keeps what it has issued
  */
-export function nextFailure (before: Failure | undefined, error: GrantError, now: number, random: number): Failure {
-  const count = (before?.count ?? 0) + 1
-  const longest = error.kind === 'unchanged' ? LONGEST_WAIT_UNCHANGED : LONGEST_WAIT
+export function nextFailure (before: Failure | undefined, error: GrantError, now: number, random: number, untilDead = Infinity): Failure {
+  const unchanged = error.kind === 'unchanged'
+  // Until then it has answered as it should, so a failure after that is the first.
+  const count = (!unchanged && before?.error.kind === 'unchanged' ? 0 : before?.count ?? 0) + 1
+  const longest = unchanged ? Math.min(LONGEST_WAIT_UNCHANGED, Math.max(FIRST_WAIT, untilDead)) : LONGEST_WAIT
   const wait = Math.min(longest, FIRST_WAIT * 2 ** (count - 1)) * (1 - 0.2 * random)
   return { error, count, retryAt: now + Math.max(wait, (error.retryAfter ?? 0) * (1 + 0.2 * random)) }
 }

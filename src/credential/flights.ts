@@ -6,7 +6,7 @@ import type { Credential, RefreshTrigger } from './credential.js'
 import { asGrantError, nextFailure, type Failure } from './failure.js'
 import { GrantError, type Grant } from './grants/grant.js'
 import { Kept } from './kept.js'
-import { untilRefresh } from './lifetime.js'
+import { untilDead, untilRefresh } from './lifetime.js'
 import { Renewal } from './renewal.js'
 import { failedEvent, renewedEvent, type Attempted } from './report.js'
 
@@ -164,7 +164,9 @@ export class Flights {
       this.#tell(renewedEvent(attempted(), renewed, this.#clock.now()))
       return renewed.credential
     } catch (thrown) {
-      const failure = nextFailure(this.#failure, asGrantError(thrown), this.#clock.elapsed(), this.#clock.random())
+      const { credential } = renewal
+      const dead = credential === undefined ? undefined : untilDead(credential, this.#clock.now())
+      const failure = nextFailure(this.#failure, asGrantError(thrown), this.#clock.elapsed(), this.#clock.random(), dead)
       if (renewal === this.#renewal) this.#failure = failure
       this.#tell(failedEvent(attempted(), failure, this.#clock.elapsed()))
       throw failure.error

@@ -29,6 +29,11 @@ export function phaseOf (credential: Credential, now: number): Phase {
   return 'valid'
 }
 
+/** Milliseconds from `now` until it is not sent any more; Infinity where no expiry is known. */
+export function untilDead (credential: Credential, now: number): number {
+  return credential.expiresAt === undefined ? Infinity : Math.max(0, credential.expiresAt - margin(credential, DEAD) - now)
+}
+
 /**
  * Milliseconds from `now` until the background renewal, undefined where no expiry is known.
  * @param random 0 ≤ x < 1: up to a fifth of the window is taken off, so that a thousand principals that logged in

@@ -38,6 +38,15 @@ t.test('row 9: a source that is unchanged is looked at again within 10 s', async
   t.equal(nextFailure({ error, count: 50, retryAt: 0 }, error, 0, 0).retryAt, 10_000)
 })
 
+t.test('row 9: and when its token comes to its end, where it is the first failure should there be one', async (t) => {
+  const unchanged = new GrantError('unchanged', '')
+  const before = { error: unchanged, count: 50, retryAt: 0 }
+  t.equal(nextFailure(before, unchanged, 0, 0, 3_000).retryAt, 3_000)
+  t.equal(nextFailure(before, unchanged, 0, 0, 0).retryAt, 250, 'but not all the time')
+  t.match(nextFailure(before, new GrantError('unavailable', ''), 0, 0, 3_000), { count: 1, retryAt: 250 })
+  t.match(nextFailure({ ...before, error: new GrantError('unavailable', '') }, unchanged, 0, 0), { count: 51 })
+})
+
 t.test('row 25: tokens that are refused one after the other are renewed ever more seldom', async (t) => {
   t.same([0, 1, 2, 3, 20].map(barrenWait), [0, 0, 500, 1_000, 60_000])
   fc.assert(fc.property(fc.integer({ min: 0, max: 5_000 }), (count) => barrenWait(count + 1) >= barrenWait(count)))
