@@ -1,4 +1,5 @@
 import { Directory } from './caller/directory.js'
+import { Pepper } from './caller/pepper.js'
 import { SessionBook } from './caller/sessions.js'
 import { systemClock, type Clock } from './clock.js'
 import { adminTokenWarning } from './config/admin-token.js'
@@ -22,6 +23,7 @@ import { Room } from './room.js'
 import { KeyedLock } from './state/keyed-lock.js'
 import { openState } from './state/open.js'
 import { Seal } from './state/seal.js'
+import type { Vault } from './state/vault.js'
 import type { Emit, RefreshEvent, ReloadCause, ValetEvent } from './telemetry/events.js'
 import { createMetrics, type Metrics } from './telemetry/metrics.js'
 import { RecentEvents } from './telemetry/recent.js'
@@ -127,10 +129,11 @@ export async function createSidecar (config: Config, options: SidecarOptions = {
   }
 
   try {
-    const { directory, sessions } = await openSessions({ config, vault, principals, clock, emit, calls })
+    const pepper = await Pepper.open(vault, key)
+    const { directory, sessions } = await openSessions({ config, vault, pepper, principals, clock, emit, calls })
     const lasting: Lasting = { vault, grants, principals, directory, sessions, calls, room: new Room(limits.room), limits, clock, emit, streams: new Map(), upstreamNow: (name) => current.config.upstreams.get(name) }
     const control: Control = { sessions, principals, credentials: principals.credentials }
-    following.begin({ sessions, principals, emit, taken: calls.endOutdated.bind(calls) })
+    following.begin({ sessions, principals, pepper, emit, taken: calls.endOutdated.bind(calls) })
     warn(emit, await adminTokenWarning(config.admin.token))
 
     const goOn = async (next: Config): Promise<void> => {
@@ -222,13 +225,13 @@ function warn (emit: Emit, reason: string | undefined): void {
   if (reason !== undefined) emit({ event: 'warning', reason })
 }
 
-async function openSessions ({ config, vault, principals, clock, emit, calls }: {
-  config: Config, vault: Awaited<ReturnType<typeof openState>>['vault'], principals: Principals, clock: Clock, emit: Emit, calls: OpenCalls
+async function openSessions ({ config, vault, pepper, principals, clock, emit, calls }: {
+  config: Config, vault: Vault, pepper: Pepper, principals: Principals, clock: Clock, emit: Emit, calls: OpenCalls
 }): Promise<{ directory: Directory, sessions: SessionBook }> {
-  const directory = new Directory(await SessionBook.pepper(vault), clock)
+  const directory = new Directory(pepper.key, clock)
   const sessions = new SessionBook({ directory, vault, principals, clock, emit })
   directory.onClosed = ({ id }, expired) => expired ? sessions.forget(id) : calls.endSession(id)
-  principals.onGone = async (id) => await sessions.revokeAll(id)
+  principals.onGone = async (id, ended) => ended ? await sessions.revokeAll(id) : sessions.missAll(id)
   await principals.load()
   await sessions.load()
   const drafts = await sessions.draft(config.sessions, false)

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { loadConfigFile } from '../../src/config/load.js'
 import { openState } from '../../src/state/open.js'
 import { Register } from '../../src/credential/register.js'
+import { Pepper } from '../../src/caller/pepper.js'
 import { SessionBook } from '../../src/caller/sessions.js'
 import { Directory } from '../../src/caller/directory.js'
 import { mintSessionKey } from '../../src/caller/session-key.js'
@@ -15,9 +16,9 @@ const AT_ONCE = 64
 const SAMPLE = 2_000
 
 const config = await loadConfigFile(path, process.env)
-const { vault } = await openState(config.state)
+const { vault, key: stateKey } = await openState(config.state)
 const register = new Register(vault, clock)
-const directory = new Directory(await SessionBook.pepper(vault), clock)
+const directory = new Directory((await Pepper.open(vault, stateKey)).key, clock)
 const book = new SessionBook({ directory, vault, principals: { has: () => true, known: async () => true }, clock, emit: () => {} })
 const nameOf = (nth: number): string => `principal-${nth % Number(principals)}`
 

@@ -1,8 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
-import { createSecretKey, randomBytes, type KeyObject } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.js'
-import type { SessionConfig, ToolRules } from '../config/config.js'
+import type { SessionConfig } from '../config/config.js'
 import { ControlError, type SessionInfo, type Sessions } from '../control.js'
 import type { ErrorCode } from '../errors.js'
 import type { Caller } from '../exchange.js'
@@ -14,18 +13,12 @@ import { findings } from './asked-session.js'
 import { draftSessions, type Drafts } from './configured.js'
 import { REMEMBERED_MS, type Directory } from './directory.js'
 import { mintSessionKey } from './session-key.js'
+import { SessionRecords, type SessionRecord } from './session-records.js'
 
-const PREFIX = 'session/'
-const UNSAVED = 'the session has ended here, but that could not be saved'
 /** Keys that are looked up in the state at the same time; who sends made-up ones must not make the others wait. */
 const MOST_LOOK_UPS = 256
 /** Sessions that have ended and are remembered, for as long as what was read of them before may still be under way. */
 const MOST_ENDED = 10_000
-
-/** A session as it is kept, without its key; or that a session of the config was revoked. */
-type SessionRecord =
-  | { readonly hash: string, readonly principal: string, readonly agent: string, readonly tools?: ToolRules, readonly expires_at?: number }
-  | { readonly revoked_at: number }
 
 /** What sessions need to know of principals. */
 export interface Principalship {
@@ -47,36 +40,33 @@ export interface SessionBookOptions {
  */
 export class SessionBook implements Sessions {
   readonly #options: SessionBookOptions
+  readonly #records: SessionRecords
   /** Ids of sessions of the config that somebody has revoked. */
   readonly #revoked = new Set<string>()
   /** Under which ids those of the config are, each by the key that it has. */
   #opened: ReadonlyMap<SessionConfig, string> = new Map()
   /** Ids of those made at run time that are no more. None comes back: what was read of one before its end is out of date. */
   readonly #ended = new LRUCache<string, true>({ max: MOST_ENDED })
-  /** Of these, those that the store still has, as it refused to delete them. */
-  readonly #unsaved = new Set<string>()
+  /**
+   * By id the look at which a session was not in the state any more: what an earlier one has read of it is out of date. Nobody
+   * has ended it, as far as is known, and a state that was lost may be restored.
+   */
+  readonly #missing = new LRUCache<string, number>({ max: MOST_ENDED })
+  /** Looks at the state so far. */
+  #looks = 0
   #lookUps = 0
+  /** Told of the name of each record whose end could not be saved, and why: `notice` tries that again. */
+  onUnsaved: (name: string, error: unknown) => void = () => {}
 
   constructor (options: SessionBookOptions) {
     this.#options = options
-  }
-
-  /** The key that session keys are hashed with; made by whoever shares the state first. @throws {StateError} */
-  static async pepper (vault: Vault): Promise<KeyObject> {
-    const { key } = await vault.lease('pepper', async (lease) => {
-      const kept = await vault.read<{ key: string }>('pepper')
-      if (kept !== undefined) return kept
-      const made = { key: randomBytes(32).toString('base64') }
-      await vault.write('pepper', made, { lease })
-      return made
-    })
-    return createSecretKey(Buffer.from(key, 'base64'))
+    this.#records = new SessionRecords(options.vault, (name, error) => this.onUnsaved(name, error))
   }
 
   /** Opens what is kept. @throws {StateError} */
   async load (): Promise<void> {
-    const { vault, emit } = this.#options
-    for await (const [name, record] of vault.list<SessionRecord>(PREFIX, (_name, error) => emit({ event: 'warning', reason: error.message }))) this.#take(idIn(name), record)
+    const look = ++this.#looks
+    for await (const [id, record] of this.#records.list((error) => this.#warn(error))) this.#take(id, record, look)
   }
 
   /**
@@ -108,7 +98,7 @@ export class SessionBook implements Sessions {
   }
 
   async create (asked: Parameters<Sessions['create']>[0]): Promise<SessionInfo & { readonly key: Secret }> {
-    const { directory, vault, principals, clock, emit } = this.#options
+    const { directory, principals, clock, emit } = this.#options
     const details = findings(asked)
     if (details.length > 0) throw new ControlError('ERR_REQUEST_INVALID', details)
     const { principal, agent, tools, ttlMs } = asked
@@ -116,9 +106,9 @@ export class SessionBook implements Sessions {
     const key = mintSessionKey()
     const expiresAt = ttlMs === undefined ? undefined : clock.now() + ttlMs
     const { session, hash } = directory.draft({ principal, agent, tools, expiresAt }, key, 'api')
-    await told(vault.write(PREFIX + session.id, {
+    await this.#records.save(session.id, {
       hash: hash.toString('base64'), principal, agent, ...(tools === undefined ? {} : { tools }), ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
-    } satisfies SessionRecord, { expiresAt: expiresAt === undefined ? undefined : expiresAt + REMEMBERED_MS }))
+    }, expiresAt === undefined ? undefined : expiresAt + REMEMBERED_MS)
     directory.open(session, hash)
     emit({ event: 'session_created', principal, agent, session: session.id })
     // Deleted while that was saved, the principal has taken along the sessions that there were.
@@ -130,20 +120,15 @@ export class SessionBook implements Sessions {
   }
 
   async revoke (id: string): Promise<boolean> {
-    const { directory, vault, clock, emit } = this.#options
+    const { directory, clock, emit } = this.#options
     const session = directory.get(id)
-    const name = PREFIX + id
     // Here at once and for good, whatever the store says; what it says decides whether it comes back after a restart.
-    if (session?.source !== 'config') this.#ended.set(id, true)
+    if (session?.source === 'config') this.#revoked.add(id)
+    else this.#ended.set(id, true)
     directory.revoke(id)
     if (session !== undefined) emit({ event: 'session_revoked', principal: session.principal, agent: session.agent, session: id })
-    if (session?.source === 'config') {
-      this.#revoked.add(id)
-      await told(vault.write(name, { revoked_at: clock.now() } satisfies SessionRecord), UNSAVED)
-      return true
-    }
-    const kept = session !== undefined || (/^ses_[\w-]{16}$/.test(id) && await told(vault.read(name)) !== undefined && !this.#revoked.has(id))
-    if (kept) await told(this.#unmake(id), UNSAVED)
+    const kept = session !== undefined || this.#records.isUnsaved(id) || (/^ses_[\w-]{16}$/.test(id) && 'hash' in (await told(this.#records.read(id)) ?? {}))
+    if (kept) await this.#records.end(id, session?.source === 'config' ? { revoked_at: clock.now() } : undefined)
     return kept
   }
 
@@ -153,6 +138,11 @@ export class SessionBook implements Sessions {
       if (this.#options.directory.get(id)?.principal !== principal) continue
       await this.revoke(id).catch((error: unknown) => this.#warn(error))
     }
+  }
+
+  /** Ends them for as long as the state does not have them: it has lost their principal, and who did that may not have meant it. */
+  missAll (principal: string): void {
+    for (const { id, principal: whose } of this.list()) if (whose === principal) this.#miss(id)
   }
 
   list (): SessionInfo[] {
@@ -178,68 +168,67 @@ export class SessionBook implements Sessions {
 
   /** Whether a record of the vault is one of these. */
   static holds (name: string): boolean {
-    return name.startsWith(PREFIX)
+    return SessionRecords.holds(name)
   }
 
   /** Another process has written or deleted this record. @throws {StateError} */
   async notice (name: string): Promise<void> {
-    await this.#look(idIn(name), true)
+    await this.#look(SessionRecords.idIn(name), true)
   }
 
   /** Anything may have changed. @throws {StateError} */
   async noticeAll (): Promise<void> {
-    const { vault, directory } = this.#options
     const seen = new Set<string>()
-    for await (const [name, record] of vault.list<SessionRecord>(PREFIX, (_name, error) => this.#warn(error))) {
-      seen.add(idIn(name))
-      this.#take(idIn(name), record)
+    const look = ++this.#looks
+    for await (const [id, record] of this.#records.list((error) => this.#warn(error))) {
+      seen.add(id)
+      this.#take(id, record, look)
     }
     // What is not listed may have been written while the list was made.
-    for (const { id, source } of directory.list()) if (source === 'api' && !seen.has(id)) await this.notice(PREFIX + id)
+    for (const { id, source } of this.list()) if (source === 'api' && !seen.has(id)) await this.#look(id, false)
+    // Where the state has lost that somebody revoked them, they would be back after a restart.
+    for (const id of this.#revoked) if (!seen.has(id)) this.#records.leave(id, { revoked_at: this.#options.clock.now() })
+    await this.#records.saveAll()
   }
 
   /** A session that somebody has closed for being long over need not be kept any more. */
   forget (id: string): void {
-    this.#options.vault.delete(PREFIX + id).catch((error: unknown) => this.#warn(error))
+    this.#records.delete(id).catch((error: unknown) => this.#warn(error))
   }
 
-  /** @param heard of it from who wrote it, rather than from whoever shows a key */
+  /** @param heard of it from who wrote it, rather than from whoever shows a key or looks for what there is */
   async #look (id: string, heard: boolean): Promise<void> {
-    const record = await this.#options.vault.read<SessionRecord>(PREFIX + id)
+    if (heard && this.#records.isUnsaved(id)) return await this.#records.saveAgain(id)
+    const look = ++this.#looks
+    const record = await this.#records.read(id)
     if (record === undefined && heard) this.#ended.set(id, true)
     if (record !== undefined && 'hash' in record) await this.#options.principals.known(record.principal)
-    this.#take(id, record)
+    this.#take(id, record, look)
   }
 
-  #take (id: string, record: SessionRecord | undefined): void {
+  #take (id: string, record: SessionRecord | undefined, look: number): void {
     const { directory } = this.#options
     const open = directory.get(id)
     if (record === undefined) {
-      if (open?.source === 'api') directory.revoke(id)
+      if (open?.source === 'api') this.#miss(id)
     } else if ('revoked_at' in record) {
       this.#revoked.add(id)
       directory.revoke(id)
-    } else if (this.#unsaved.has(id)) {
-      this.#unmake(id).catch(() => {})
-    } else if (open === undefined && !this.#ended.has(id)) {
+    } else if (this.#records.isUnsaved(id)) {
+      this.#records.saveAgain(id).catch(() => {})
+    } else if (open === undefined && !this.#ended.has(id) && look > (this.#missing.get(id) ?? 0)) {
       const { hash, principal, agent, tools, expires_at: expiresAt } = record
       directory.open({ id, principal, agent, tools, expiresAt, source: 'api' }, Buffer.from(hash, 'base64'))
     }
   }
 
-  /** Where the store refuses, it is tried again whenever the record is met with. @throws {StateError} */
-  async #unmake (id: string): Promise<void> {
-    this.#unsaved.add(id)
-    await this.#options.vault.delete(PREFIX + id)
-    this.#unsaved.delete(id)
+  #miss (id: string): void {
+    this.#missing.set(id, this.#looks)
+    this.#options.directory.revoke(id)
   }
 
   #warn (error: unknown): void {
     const reason = error instanceof Error ? error.message : 'the state store failed'
     this.#options.emit({ event: 'warning', reason })
   }
-}
-
-function idIn (name: string): string {
-  return name.slice(PREFIX.length)
 }

@@ -15,13 +15,11 @@ import { Pending } from './pending.js'
 import { Provider } from './provider.js'
 import { recordName } from './record.js'
 import { Register, type PrincipalRecord } from './register.js'
-import { warmed, warmUp } from './warm-up.js'
+import { inTurns, warmed, warmUp } from './warm-up.js'
 import { infoOf, rulesOf, type Entry, type Held } from './entry.js'
 
 /** Milliseconds that `put` waits for the new credential to be ready. */
 const PATIENCE_AFTER_PUT = 2_000
-/** Principals whose credentials are made in one turn of the event loop. */
-const AT_ONCE = 20
 
 export interface PrincipalsOptions {
   readonly configured: Iterable<PrincipalConfig>
@@ -44,8 +42,8 @@ export class Principals implements PrincipalRegister {
   #complete: CompleteCredential
   /** What ends with principals that are no more. */
   #ending = Promise.resolve()
-  /** Ends what depends on a principal that is no more. */
-  onGone: (id: string) => Promise<void> = async () => {}
+  /** Ends what depends on a principal that is no more: for good where it was ended, until it is back where the state has lost it. */
+  onGone: (id: string, ended: boolean) => void | Promise<void> = () => {}
 
   constructor (options: PrincipalsOptions) {
     this.#options = options
@@ -132,12 +130,12 @@ export class Principals implements PrincipalRegister {
     return [...this.#ready()].map(infoOf)
   }
 
-  /** Another process has written or deleted this record of a principal or a credential. @throws {StateError} */
-  async notice (name: string): Promise<void> {
+  /** Another process has written or deleted this record of a principal or a credential, or may have where it was not `heard`. @throws {StateError} */
+  async notice (name: string, heard = true): Promise<void> {
     if (!Register.holds(name)) return await this.#kept.get(name)?.notice()
     const record = await this.#register.read(name)
     const id = record?.id ?? [...this.#entries.keys()].find((known) => Register.nameOf(known) === name)
-    if (id !== undefined) this.#take(id, record)?.forEach((provider) => { void provider.warm() })
+    if (id !== undefined) this.#take(id, record, heard)?.forEach((provider) => { void provider.warm() })
   }
 
   /** Anything may have changed. @throws {StateError} */
@@ -148,7 +146,7 @@ export class Principals implements PrincipalRegister {
       this.#take(record.id, record)
     }
     // What is not listed may have been written while the list was made.
-    for (const { id, put } of [...this.#entries.values()]) if (put !== undefined && !seen.has(id)) await this.notice(Register.nameOf(id))
+    for (const { id, put } of [...this.#entries.values()]) if (put !== undefined && !seen.has(id)) await this.notice(Register.nameOf(id), false)
     for (const provider of this.#all()) await provider.notice()
     void this.warm()
   }
@@ -159,8 +157,7 @@ export class Principals implements PrincipalRegister {
 
   /** Gets all credentials ready. One that cannot be had holds no other up. */
   async warm (): Promise<void> {
-    for (const [nth, entry] of [...this.#entries.values()].filter(({ waiting }) => waiting).entries()) {
-      if (nth % AT_ONCE === 0) await new Promise((resolve) => { setImmediate(resolve) })
+    for await (const entry of inTurns([...this.#entries.values()].filter(({ waiting }) => waiting))) {
       if (this.#closed.signal.aborted) return
       if (entry.waiting === true && this.#entries.get(entry.id) === entry) this.#apply(entry)
     }
@@ -185,14 +182,17 @@ export class Principals implements PrincipalRegister {
     return info
   }
 
-  /** @returns the credentials that have to be got ready; undefined where the principal is no more */
-  #take (id: string, put: PrincipalRecord | undefined): Provider[] | undefined {
+  /**
+   * @param heard whether somebody has said so, rather than that it was found so
+   * @returns the credentials that have to be got ready; undefined where the principal is no more
+   */
+  #take (id: string, put: PrincipalRecord | undefined, heard = true): Provider[] | undefined {
     const entry = this.#entries.get(id) ?? { id, config: undefined, put, held: new Map<string, Held>() }
     entry.put = put
     if (entry.config !== undefined || put !== undefined) return this.#apply(entry)
     if (!this.#entries.delete(id)) return undefined
     for (const upstream of [...entry.held.keys()]) this.#drop(entry, upstream)
-    this.#ending = Promise.all([this.#ending, this.onGone(id)]).then(() => {})
+    this.#ending = Promise.all([this.#ending, this.onGone(id, heard)]).then(() => {})
     return undefined
   }
 

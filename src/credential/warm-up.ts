@@ -6,6 +6,8 @@ import { within } from './within.js'
 const AT_ONCE = 8
 /** Milliseconds after which the next ones are begun, though an issuer still owes its answers. */
 const PATIENCE = 1_000
+/** Principals whose credentials are made in one turn of the event loop. */
+const IN_ONE_TURN = 20
 
 /** Gets credentials ready. */
 export async function warmUp (providers: Iterable<Provider>, clock: Clock, closed: AbortSignal): Promise<void> {
@@ -49,4 +51,12 @@ export async function warmed (providers: readonly Provider[], clock: Clock, pati
   await Promise.all(providers.map(async (provider) => {
     await within(clock, provider.warm(), clock.elapsed() + patience, () => new Error('later')).catch(() => {})
   }))
+}
+
+/** Gives them a few at a time, with a turn of the event loop for others before each few. */
+export async function * inTurns<T> (all: readonly T[]): AsyncGenerator<T> {
+  for (const [nth, one] of all.entries()) {
+    if (nth % IN_ONE_TURN === 0) await new Promise((resolve) => { setImmediate(resolve) })
+    yield one
+  }
 }

@@ -21,6 +21,7 @@ function following (t: Test) {
   following.begin({
     sessions: { notice, noticeAll: async () => {} } as unknown as Parts['sessions'],
     principals: { notice, noticeAll: all } as unknown as Parts['principals'],
+    pepper: { uphold: async () => true } as unknown as Parts['pepper'],
     emit: (event) => { if (event.event === 'warning') told.push(event.reason) },
     taken: () => {},
   })
