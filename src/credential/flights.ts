@@ -5,7 +5,7 @@ import type { Emit, RefreshEvent } from '../telemetry/events.js'
 import type { Credential, RefreshTrigger } from './credential.js'
 import { asGrantError, nextFailure, type Failure } from './failure.js'
 import { GrantError, type Grant } from './grants/grant.js'
-import { Kept } from './kept.js'
+import { Kept, type AllUnsaved } from './kept.js'
 import { untilDead, untilRefresh } from './lifetime.js'
 import { Renewal } from './renewal.js'
 import { failedEvent, renewedEvent, type Attempted } from './report.js'
@@ -22,6 +22,10 @@ export interface FlightsOptions {
   readonly vault: Vault
   readonly clock: Clock
   readonly emit: Emit
+  /** Shared with whoever may take this credential up again. */
+  readonly unsaved?: AllUnsaved
+  /** Until it is aborted what could not be saved is tried again, though the credential was let go; unless given until `close`. */
+  readonly ending?: AbortSignal
 }
 
 /** One renewal under way, which everybody who needs its result shares. */
@@ -37,13 +41,15 @@ interface Flight { readonly startedAt: number, readonly result: Promise<Credenti
 export class Flights {
   readonly #options: FlightsOptions
   readonly #clock: Clock
+  readonly #unsaved: AllUnsaved
   readonly #closed = new AbortController()
+  readonly #ending: AbortSignal
   #renewal: Renewal
   #flight: Flight | undefined
   #failure: Failure | undefined
   #refreshedAt: number | undefined
   /** Ends of renewals that another grant has taken the place of. */
-  readonly #ending = new Set<Promise<void>>()
+  readonly #replaced = new Set<Promise<void>>()
   /** Monotonic milliseconds at which the background renewal is due. */
   #renewAt = Infinity
   #cancelTimer = (): void => {}
@@ -51,9 +57,11 @@ export class Flights {
   constructor (options: FlightsOptions) {
     this.#options = options
     this.#clock = options.clock
+    this.#unsaved = options.unsaved ?? new Map()
+    this.#ending = options.ending ?? this.#closed.signal
     // As many callers as there are may wait for it to close, and that is no leak.
-    setMaxListeners(0, this.#closed.signal)
-    this.#renewal = this.#renewalOf(options.grant, options.keptAs)
+    setMaxListeners(0, this.#closed.signal, this.#ending)
+    this.#renewal = this.#renewalOf(options.grant, options.keptAs, 0)
   }
 
   get renewal (): Renewal {
@@ -111,16 +119,18 @@ export class Flights {
   /**
    * Goes on with another grant: somebody has logged in anew, say. What is under way for the one before still ends, and
    * is kept; a call that was refused with its token gets one of the new grant.
+   * @returns resolves once nothing will be saved any more under the name before, but by the new grant
    */
-  replace (grant: Grant, keptAs: string): void {
+  async replace (grant: Grant, keptAs: string): Promise<void> {
     const ended = this.#end(this.#renewal, this.#flight)
-    this.#ending.add(ended)
-    void ended.finally(() => this.#ending.delete(ended))
-    this.#renewal = this.#renewalOf(grant, keptAs, this.#renewal)
+    this.#replaced.add(ended)
+    void ended.finally(() => this.#replaced.delete(ended))
+    this.#renewal = this.#renewalOf(grant, keptAs, this.#renewal.nextBase)
     this.#flight = undefined
     this.#failure = undefined
     this.#refreshedAt = undefined
     this.#cancelTimer()
+    await ended
   }
 
   /** Another process has saved something. Never throws. */
@@ -140,15 +150,15 @@ export class Flights {
     this.#closed.abort()
     this.#cancelTimer()
     await this.#end(this.#renewal, this.#flight)
-    await Promise.all(this.#ending)
+    await Promise.all(this.#replaced)
   }
 
   async #end (renewal: Renewal, flight: Flight | undefined): Promise<void> {
     await flight?.result.catch(() => {})
     await renewal.kept.saveAgain()
-    // Under another name nobody else is left who would.
-    for (let wait = renewal.kept.saveAgainIn; wait !== undefined && !this.#closed.signal.aborted; wait = renewal.kept.saveAgainIn) {
-      await pause(this.#clock, wait, this.#closed.signal)
+    // Nobody else may be left who would.
+    for (let wait = renewal.kept.saveAgainIn; wait !== undefined && !this.#ending.aborted; wait = renewal.kept.saveAgainIn) {
+      await pause(this.#clock, wait, this.#ending)
       await renewal.kept.saveAgain()
     }
   }
@@ -212,11 +222,9 @@ export class Flights {
     await this.once('ahead').catch(() => {})
   }
 
-  #renewalOf (grant: Grant, keptAs: string, before?: Renewal): Renewal {
+  #renewalOf (grant: Grant, keptAs: string, base: number): Renewal {
     const { vault, clock } = this.#options
-    // What is still to be saved under this name counts for whoever reads it next.
-    const kept = before?.kept.name === keptAs ? before.kept : new Kept(keptAs, vault, (error) => this.#reportUnsaved(error))
-    return new Renewal({ grant, kept, clock, base: before?.nextBase ?? 0 })
+    return new Renewal({ grant, kept: new Kept(keptAs, vault, (error) => this.#reportUnsaved(error), this.#unsaved), clock, base })
   }
 
   #tell (event: RefreshEvent | undefined): void {

@@ -11,6 +11,12 @@ const LONGEST_SAVE_WAIT = 60_000
 interface Unsaved { readonly record: CredentialRecord, readonly spent: string | undefined }
 
 /**
+ * What could not be saved of all credentials, by the name of the record and then by seed. One that leaves the config may be
+ * back before it is.
+ */
+export type AllUnsaved = Map<string, Map<string, Unsaved>>
+
+/**
  * One credential's records in the vault: reads them, saves them, and remembers what a full or broken store refused, so
  * that it is saved later, and counts until then.
  */
@@ -18,13 +24,13 @@ export class Kept {
   readonly name: string
   readonly #vault: Vault
   readonly #onUnsaved: (error: unknown) => void
-  /** By seed. */
-  readonly #unsaved = new Map<string, Unsaved>()
+  readonly #all: AllUnsaved
   /** How often saving it has failed. */
   #failures = 0
 
-  constructor (name: string, vault: Vault, onUnsaved: (error: unknown) => void) {
+  constructor (name: string, vault: Vault, onUnsaved: (error: unknown) => void, all: AllUnsaved = new Map()) {
     this.name = name
+    this.#all = all
     this.#vault = vault
     this.#onUnsaved = onUnsaved
   }
@@ -34,9 +40,13 @@ export class Kept {
     return this.#vault.shared
   }
 
+  get #unsaved (): ReadonlyMap<string, Unsaved> {
+    return this.#all.get(this.name) ?? NOTHING
+  }
+
   /** Milliseconds after which `saveAgain` should be called; undefined where there is nothing to save. */
   get saveAgainIn (): number | undefined {
-    return this.#unsaved.size === 0 ? undefined : Math.min(LONGEST_SAVE_WAIT, FIRST_SAVE_WAIT * 2 ** (this.#failures - 1))
+    return this.#unsaved.size === 0 ? undefined : Math.min(LONGEST_SAVE_WAIT, FIRST_SAVE_WAIT * 2 ** Math.max(0, this.#failures - 1))
   }
 
   /** @param digests of the seed; without them what was written last is read, whatever its seed */
@@ -65,7 +75,7 @@ export class Kept {
     } catch (error) {
       if (error instanceof LeaseLostError) throw error
       const before = this.#unsaved.get(record.seed)
-      this.#unsaved.set(record.seed, { record, spent: before === undefined ? spent : before.spent })
+      this.#all.set(this.name, new Map([...this.#unsaved, [record.seed, { record, spent: before === undefined ? spent : before.spent }]]))
       this.#notSaved(error)
     }
   }
@@ -93,8 +103,12 @@ export class Kept {
   }
 
   #done (seed: string): void {
-    this.#unsaved.delete(seed)
-    if (this.#unsaved.size === 0) this.#failures = 0
+    const left = new Map(this.#unsaved)
+    left.delete(seed)
+    this.#all.set(this.name, left)
+    if (left.size > 0) return
+    this.#all.delete(this.name)
+    this.#failures = 0
   }
 
   #notSaved (error: unknown): void {
@@ -102,6 +116,8 @@ export class Kept {
     this.#onUnsaved(error)
   }
 }
+
+const NOTHING: ReadonlyMap<string, Unsaved> = new Map()
 
 /**
  * Whether what is stored is worth more than what was won. Whoever was told that the grant is over had come late, with the

@@ -12,7 +12,7 @@ import { credentialsOf, sourcesChanged } from './credentials.js'
 import type { Grants } from './grants/index.js'
 import { madeOf } from './made.js'
 import { Pending } from './pending.js'
-import { Provider } from './provider.js'
+import { Provider, type ProviderOptions } from './provider.js'
 import { recordName } from './record.js'
 import { Register, type PrincipalRecord } from './register.js'
 import { inTurns, warmed, warmUp } from './warm-up.js'
@@ -32,7 +32,7 @@ export interface PrincipalsOptions {
 
 /** Every principal and its credentials: those of the config, and those that are put at run time over them. */
 export class Principals implements PrincipalRegister {
-  readonly #options: PrincipalsOptions
+  readonly #options: PrincipalsOptions & Pick<ProviderOptions, 'unsaved' | 'ending'>
   readonly #register: Register
   readonly #entries = new Map<string, Entry>()
   /** Credentials by the name of their record. */
@@ -46,7 +46,7 @@ export class Principals implements PrincipalRegister {
   onGone: (id: string, ended: boolean) => void | Promise<void> = () => {}
 
   constructor (options: PrincipalsOptions) {
-    this.#options = options
+    this.#options = { ...options, unsaved: new Map(), ending: this.#closed.signal }
     this.#complete = options.complete
     this.#register = new Register(options.vault, options.clock)
   }
@@ -214,8 +214,8 @@ export class Principals implements PrincipalRegister {
     const { config } = made
     const keptAs = recordName(made.put ? 'put-credential' : 'credential', entry.id, upstream)
     const grant = this.#options.grants.of(config, { principal: entry.id, upstream })
-    before?.provider.replace(grant, keptAs)
-    if (!made.put && this.#kept.delete(recordName('put-credential', entry.id, upstream))) this.#closing.add(this.#register.forget(entry.id, upstream, this.#warn))
+    const ended = Promise.resolve(before?.provider.replace(grant, keptAs))
+    if (!made.put && this.#kept.delete(recordName('put-credential', entry.id, upstream))) this.#closing.add(ended.then(async () => await this.#register.forget(entry.id, upstream, this.#warn)))
     const provider = before?.provider ?? new Provider({ principal: entry.id, upstream, grant, keptAs, ...this.#options })
     entry.held.set(upstream, { provider, made: made.text })
     this.#kept.set(keptAs, provider)

@@ -43,8 +43,8 @@ export class Provider implements CredentialSource {
   }
 
   /** As `Flights.replace`. */
-  replace (grant: Grant, keptAs: string): void {
-    this.#flights.replace(grant, keptAs)
+  async replace (grant: Grant, keptAs: string): Promise<void> {
+    await this.#flights.replace(grant, keptAs)
   }
 
   /** Another process has saved something. Never throws. */
